@@ -110,6 +110,7 @@ size_t encoded_size(const RangeRequest& m);
 size_t encoded_size(const PutRequest& m);
 size_t encoded_size(const DeleteRangeRequest& m);
 size_t encoded_size(const CompactionRequest& m);
+size_t encoded_size(const TxnRequest& m);
 size_t encoded_size(const KeyValue& m);
 // Appends exactly encoded_size(m) bytes: fields in the order of their numbers, zeros left out.
 void append(const RangeRequest& m, std::string& out);
@@ -168,14 +169,14 @@ struct RequestHeader {
 struct InternalRequest {
   bool has_header = false;
   RequestHeader header;
-  uint64_t old_id = 0;  // field ID
+  uint64_t old_id = 0;  // field ID, from before there were headers
   Op op = Op::kNone;
   std::string_view body;  // message of `op`; read it with parse() or the generated class
 
-  // The id that pairs entry and waiter: that of the header; the old field counts only without a header.
-  uint64_t id() const { return has_header && header.id != 0 ? header.id : old_id; }
+  // The id that pairs entry and waiter. 0 and no header: real etcd refuses to go on with such an entry.
+  uint64_t id() const { return old_id != 0 ? old_id : header.id; }
 
-  std::shared_ptr<const std::string> merged;  // holds `body` when the request came in pieces
+  std::shared_ptr<std::string> merged;  // holds `body` when the request came in pieces
 };
 
 // The body of a request is not looked into; it may be malformed when this is true.
@@ -248,8 +249,6 @@ std::string encode(const Message& m) {
 
 // A RangeResponse in parts, for answers too big to hold: head, each pair, tail; range_response_size() knows the sum before
 // the first value is read.
-inline constexpr uint32_t kRangeKvsField = 2;    // also a one-byte tag, as kDeletePrevKvsField
-inline constexpr uint32_t kDeletePrevKvsField = 3;
 // Bytes of one pair inside its answer: tag, length, message.
 size_t kv_field_size(size_t kv_bytes);
 size_t range_response_size(const ResponseHeader& header, uint64_t kv_fields_bytes, bool more, int64_t count);
