@@ -1,16 +1,17 @@
-# etcd in C++. `make help` lists the targets; DESIGN: one executable, many names (build/bin/etcd and a link for each other name).
+# etcd in C++. `make help` lists the targets; one executable, many names (build/bin/etcd and a link for each other name).
 #
 #   OUT=dir        where objects, libraries, tests and programs go (default build, or build/<kind> for the kinds below)
 #   SAN=address,undefined | thread     sanitizer builds: build/asan, build/tsan
 #   FAILPOINTS=1   failpoints compiled in: build/failpoints
 #   CLANG=1        clang++-19 instead of g++
+#   REFERENCE=dir  real etcd's programs, for interop and bench (default build/reference; `make reference` builds them with Go)
 #   V=1            print the commands
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := all
 MAKEFLAGS += --no-builtin-rules
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
@@ -46,11 +47,13 @@ ifneq ($(FAILPOINTS),)
 DEFINES += -DETCD_FAILPOINTS
 endif
 GEN := $(OUT)/gen
-CXXFLAGS := -std=c++20 $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS) $(WARN) $(DEFINES) -Isrc -I$(GEN) -isystem /usr/share/include
+CXXFLAGS := -std=c++20 $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS) $(WARN) $(DEFINES) -Isrc -I$(GEN) \
+  -isystem /usr/share/include
 CFLAGS := $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS)
 LDFLAGS := $(SANFLAGS) -pthread
-LDLIBS := -lnghttp2 -lprotobuf -lleveldb -lsnappy -lspdlog -lfmt -lprometheus-cpp-core -lyaml-cpp -lcares -ledit -lssl -lcrypto \
-  -lcrypt -lz -labsl_raw_hash_set -labsl_hash -labsl_city -labsl_low_level_hash -labsl_throw_delegate -labsl_strings -labsl_raw_logging_internal
+LDLIBS := -lnghttp2 -lprotobuf -lleveldb -lsnappy -lspdlog -lfmt -lprometheus-cpp-core -lyaml-cpp -lcares -ledit -lssl \
+  -lcrypto -lcrypt -lz -labsl_raw_hash_set -labsl_hash -labsl_city -labsl_low_level_hash -labsl_throw_delegate -labsl_strings \
+  -labsl_raw_logging_internal
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
@@ -90,8 +93,50 @@ extra_http1 = $(LLHTTP_O)
 # Other names of the one executable, from the table in the code.
 NAMES := $(shell sed -n 's/^ *{"\([a-z]*\)", *"[^"]*", *[a-z_]*}.*/\1/p' src/cli/modes.cc 2>/dev/null | grep -v '^etcd$$')
 
-.PHONY: all help clean
-all: $(OUT)/bin/etcd
+.PHONY: all help
+all: $(OUT)/bin/etcd  ## build the programs: $(OUT)/bin/etcd and a link for each other name
+
+help:  ## list the targets
+	@printf 'usage: make [TARGET] [VARIABLE=value]...\n\nvariables\n'
+	@sed -n 's/^#   \([A-Z]*=\)/  \1/p' Makefile
+	@printf '\ntargets\n'
+	@sed -n 's/^\([a-z][a-z-]*\):.*  ## \(.*\)/  \1\t\2/p' Makefile | sed 's/$$(OUT)/build/' | expand -t 20
+
+# --- what Debian has to give --------------------------------------------------------------------------------------------------
+# Nothing else in the tree installs anything. Package names of Debian 12; node-llhttp provides llhttp-dev.
+DEPS_BUILD := ca-certificates g++ pkg-config protobuf-compiler libprotobuf-dev libasio-dev libssl-dev libnghttp2-dev \
+  node-llhttp libleveldb-dev libsnappy-dev libabsl-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libspdlog-dev prometheus-cpp-dev \
+  libc-ares-dev libcrypt-dev libedit-dev zlib1g-dev
+DEPS_TEST := $(DEPS_BUILD) doctest-dev python3 git procps
+DEPS_BENCH := $(DEPS_TEST) nghttp2-client valgrind
+DEPS_FUZZ := $(DEPS_TEST) clang-19
+DEPS_INTEROP := $(DEPS_TEST) curl python3-etcd3 debootstrap
+
+# $(call install,PACKAGES): what is missing of them. The package lists are fetched only if the first try fails.
+install = @has() { [ "$$(dpkg-query -W -f '$${db:Status-Status}' "$$1" 2>/dev/null)" = installed ]; }; \
+  missing=$$(for p in $(1); do has $$p || echo $$p; done); \
+  [ -z "$$missing" ] && exit 0; \
+  root=; [ "$$(id -u)" = 0 ] || root=sudo; \
+  get="$$root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends"; \
+  echo "  DEPS  installing:" $$missing; \
+  $$get $$missing || { $$root apt-get update && $$get $$missing; }
+
+.PHONY: deps deps-test deps-bench deps-fuzz deps-interop
+deps:  ## install what the build needs and is missing (Debian packages; sudo only if needed)
+	$(call install,$(DEPS_BUILD))
+deps-test:  ## ... and what the tests need
+	$(call install,$(DEPS_TEST))
+deps-bench:  ## ... and what bench and callgrind-gate need
+	$(call install,$(DEPS_BENCH))
+deps-fuzz:  ## ... and what fuzz needs
+	$(call install,$(DEPS_FUZZ))
+deps-interop:  ## ... and what interop needs (Go itself is not installed)
+	$(call install,$(DEPS_INTEROP))
+
+.PHONY: run
+run: deps  ## set up, build and run a member on the default ports, data in ./default.etcd
+	@$(MAKE) --no-print-directory all
+	@exec $(OUT)/bin/etcd $(ARGS)
 
 # --- compiling ----------------------------------------------------------------------------------------------------------------
 # One precompiled header for everything; a file must still include what it uses (`make NO_PCH=1` builds without).
@@ -109,7 +154,8 @@ PCH_HEADERS := algorithm array atomic chrono compare coroutine cstdint cstring d
 
 $(PCH_DIR)/pch.h: Makefile
 	$(Q)mkdir -p $(@D)
-	$(Q)printf '#include <%s>\n' $(PCH_HEADERS) > $@.tmp.$$$$ && { cmp -s $@.tmp.$$$$ $@ && touch $@ && rm $@.tmp.$$$$ || mv $@.tmp.$$$$ $@; }
+	$(Q)printf '#include <%s>\n' $(PCH_HEADERS) > $@.tmp.$$$$ && \
+	  { cmp -s $@.tmp.$$$$ $@ && touch $@ && rm $@.tmp.$$$$ || mv $@.tmp.$$$$ $@; }
 $(PCH_DIR)/pch.h.gch: $(PCH_DIR)/pch.h
 	$(call say,PCH,$@)
 	$(Q)flock $(PCH_DIR)/lock $(CXX) $(CXXFLAGS) -x c++-header -o $@.tmp.$$$$ $< && mv $@.tmp.$$$$ $@
@@ -160,7 +206,8 @@ UNIT_MODULES := $(filter $(MODULES),$(notdir $(patsubst %/,%,$(sort $(dir $(wild
 SCRIPT_MODULES := $(filter $(MODULES),$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard test/script/*/*_test.cc))))))
 
 define test_program  # kind, module
-$(OUT)/test/$(1)_$(2): $(OUT)/obj/test/unit/main.o $(patsubst test/%.cc,$(OUT)/obj/test/%.o,$(wildcard test/$(1)/$(2)/*.cc)) $(call libs_of,$(2))
+$(OUT)/test/$(1)_$(2): $(OUT)/obj/test/unit/main.o \
+    $(patsubst test/%.cc,$(OUT)/obj/test/%.o,$(wildcard test/$(1)/$(2)/*.cc)) $(call libs_of,$(2))
 	$$(call say,LINK,$$@)
 	$(Q)mkdir -p $$(@D)
 	$(Q)$(CXX) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LDLIBS)
@@ -171,13 +218,103 @@ endef
 $(foreach m,$(UNIT_MODULES),$(eval $(call test_program,unit,$(m))))
 $(foreach m,$(SCRIPT_MODULES),$(eval $(call test_program,script,$(m))))
 
-.PHONY: unit script tidy
-unit: $(UNIT_MODULES:%=unit-%)
-script: $(SCRIPT_MODULES:%=script-%)
-tidy:
-	$(Q)test/tidy/tidy
+.PHONY: unit script
+unit: $(UNIT_MODULES:%=unit-%)  ## unit tests; unit-MOD: those of one module
+script: $(SCRIPT_MODULES:%=script-%)  ## script tests; script-MOD: those of one module
 
-clean:
+# test/e2e/NAME_client.cc is a program of its own, $(OUT)/test/NAME_client, over the client channel.
+CLIENTS := $(patsubst test/e2e/%.cc,$(OUT)/test/%,$(wildcard test/e2e/*_client.cc))
+$(CLIENTS): $(OUT)/test/%: $(OUT)/obj/test/e2e/%.o $(call libs_of,rpc)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
+# Fuzz targets, test/fuzz/NAME_fuzz.cc. `make test` replays the saved inputs and a fixed number of mutations with the normal
+# compiler; `make fuzz` searches with clang's libFuzzer in a tree of its own.
+FUZZERS := $(patsubst test/fuzz/%_fuzz.cc,%,$(wildcard test/fuzz/*_fuzz.cc))
+REPLAYS := $(FUZZERS:%=$(OUT)/test/replay_%)
+$(REPLAYS): $(OUT)/test/replay_%: $(OUT)/obj/test/fuzz/%_fuzz.o $(OUT)/obj/test/fuzz/replay/main.o $(call libs_of,cli)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz fuzz-search $(FUZZERS:%=fuzz-%)
+fuzz: deps-fuzz  ## search with libFuzzer: FUZZ_SECONDS=60 for each target of test/fuzz; one: make fuzz FUZZERS=NAME
+	@$(MAKE) --no-print-directory CLANG=1 SAN=address,undefined,fuzzer-no-link OUT=build/fuzz fuzz-search
+fuzz-search: $(FUZZERS:%=$(OUT)/test/fuzz_%)
+	@failed=0; for f in $(FUZZERS); do mkdir -p $(OUT)/corpus/$$f test/fuzz/corpus/$$f; echo "== $$f"; \
+	  $(OUT)/test/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 -verbosity=0 \
+	    -artifact_prefix=$(OUT)/corpus/$$f- $(OUT)/corpus/$$f test/fuzz/corpus/$$f || failed=$$((failed + 1)); \
+	done; echo "$$(($(words $(FUZZERS)) - failed)) passed, $$failed failed"; [ $$failed = 0 ]
+$(FUZZERS:%=$(OUT)/test/fuzz_%): $(OUT)/test/fuzz_%: $(OUT)/obj/test/fuzz/%_fuzz.o $(call libs_of,cli)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
+UNIT_PROGRAMS := $(UNIT_MODULES:%=$(OUT)/test/unit_%) $(SCRIPT_MODULES:%=$(OUT)/test/script_%)
+E2E_TESTS := $(sort $(wildcard test/e2e/*_test.py))
+E2E_ENV = ETCD_BIN=$(abspath $(OUT)/bin) ETCD_TEST_PROGRAMS=$(abspath $(OUT)/test) ETCD_REFERENCE=$(abspath $(REFERENCE)/bin)
+REFERENCE ?= build/reference
+
+.PHONY: tidy check test test-programs e2e
+tidy:  ## the rules of the tree that a text search can hold: includes, banned calls, line length, dead files
+	$(Q)test/tidy/tidy
+test-programs: all $(UNIT_PROGRAMS) $(REPLAYS) $(CLIENTS)
+check: $(UNIT_PROGRAMS) $(REPLAYS)  ## before each commit: tidy, unit and script tests, saved fuzz inputs
+	@test/run test/tidy/tidy $^
+test: deps-test  ## set up, build and run all tests: tidy, units, scripts, saved fuzz inputs, end to end
+	@$(MAKE) --no-print-directory test-programs
+	@$(E2E_ENV) test/run test/tidy/tidy $(UNIT_PROGRAMS) $(REPLAYS) $(E2E_TESTS)
+e2e: all $(CLIENTS)  ## the end-to-end tests alone; one: make e2e E2E_TESTS=test/e2e/kv_test.py
+	@$(E2E_ENV) test/run $(E2E_TESTS)
+
+# --- beside real etcd ---------------------------------------------------------------------------------------------------------
+.PHONY: reference interop interop-quick raft-scripts bench callgrind-gate fresh-machine
+reference:  ## build real etcd 3.7.1 with Go into build/reference, for interop and bench
+	@test/e2e/build_reference $(REFERENCE)
+interop: deps-interop  ## what needs Go and Python: real etcdctl, differential runs, client libraries, the fresh machine
+	@$(MAKE) --no-print-directory all $(CLIENTS) $(filter %/script_raft,$(UNIT_PROGRAMS)) reference
+	@$(E2E_ENV) test/e2e/interop all
+interop-quick:  ## the part of interop that fits in ten minutes and installs nothing
+	@$(MAKE) --no-print-directory all $(CLIENTS) $(filter %/script_raft,$(UNIT_PROGRAMS)) reference
+	@$(E2E_ENV) test/e2e/interop quick
+raft-scripts: $(OUT)/test/script_raft  ## the Raft stories of etcd-io/raft 3.7.0, fetched by Go, against src/raft
+	@dir=$$(GOFLAGS=-mod=mod go mod download -json go.etcd.io/raft/v3@v3.7.0 | sed -n 's/.*"Dir": "\(.*\)",*/\1/p'); \
+	  RAFT_TESTDATA=$$dir/testdata $<
+bench: deps-bench  ## the table of test/bench/README.md: ours beside real etcd where REFERENCE has it
+	@$(MAKE) --no-print-directory all
+	@$(E2E_ENV) test/bench/bench $(ARGS)
+callgrind-gate: deps-bench  ## instructions per Range and per Put against their limits
+	@$(MAKE) --no-print-directory all
+	@$(E2E_ENV) test/bench/callgrind_gate
+fresh-machine: deps-interop  ## the README's commands in a bare Debian 12 (debootstrap; needs root)
+	@test/e2e/fresh_machine.sh
+
+# --- installing ---------------------------------------------------------------------------------------------------------------
+PREFIX ?= /usr/local
+BINDIR := $(DESTDIR)$(PREFIX)/bin
+MANDIR := $(DESTDIR)$(PREFIX)/share/man
+UNITDIR := $(DESTDIR)$(PREFIX)/lib/systemd/system
+VERSION := 3.7.1
+
+.PHONY: install uninstall deb
+install: all  ## install below PREFIX (default /usr/local) and DESTDIR: programs, man pages, systemd unit, its user
+	install -d $(BINDIR) $(MANDIR)/man1 $(UNITDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	install -m 755 -s $(OUT)/bin/etcd $(BINDIR)/etcd
+	for name in $(NAMES); do ln -sfn etcd $(BINDIR)/$$name; done
+	install -m 644 man/*.1 $(MANDIR)/man1/
+	sed 's|@BINDIR@|$(PREFIX)/bin|' packaging/etcd.service > $(UNITDIR)/etcd.service
+	chmod 644 $(UNITDIR)/etcd.service
+	install -m 644 packaging/sysusers.d/etcd.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/etcd.conf
+uninstall:  ## remove what install put there
+	rm -f $(BINDIR)/etcd $(NAMES:%=$(BINDIR)/%) $(patsubst man/%,$(MANDIR)/man1/%,$(wildcard man/*.1))
+	rm -f $(UNITDIR)/etcd.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/etcd.conf
+deb: all  ## a Debian package of the programs: build/etcd_VERSION_ARCH.deb
+	@packaging/deb $(OUT) $(VERSION)
+
+.PHONY: clean
+clean:  ## remove build
 	rm -rf build
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
