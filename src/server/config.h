@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/status.h"
 #include "server/feature_gates.h"
 #include "server/url.h"
@@ -96,16 +95,16 @@ struct Config {
   bool socket_reuse_address = false;
 
   // --- raft ---
-  uint32_t heartbeat_ms = 100;                      // one tick
-  uint32_t election_ms = 1000;
-  uint32_t election_ticks() const { return election_ms / heartbeat_ms; }
+  uint64_t heartbeat_ms = 100;                      // one tick
+  uint64_t election_ms = 1000;
+  uint32_t election_ticks() const { return static_cast<uint32_t>(election_ms / heartbeat_ms); }
   bool initial_election_tick_advance = true;
   bool pre_vote = true;
   bool strict_reconfig_check = true;
   uint64_t snapshot_count = 10000;                  // applied entries between snapshots
   uint64_t snapshot_catchup_entries = 5000;         // entries kept in the log behind a snapshot
-  uint32_t max_snapshots = 5;                       // files kept; 0: all
-  uint32_t max_wals = 5;                            // 0: all
+  uint64_t max_snapshots = 5;                       // files kept; 0: all
+  uint64_t max_wals = 5;                            // 0: all
   int64_t max_learners = 1;
   Duration raft_read_timeout = std::chrono::seconds(5);
   Duration raft_write_timeout = std::chrono::seconds(5);
@@ -129,11 +128,11 @@ struct Config {
   CompactionMode auto_compaction_mode = CompactionMode::kPeriodic;
   Duration auto_compaction_period{0};               // kPeriodic; 0: off
   int64_t auto_compaction_revisions = 0;            // kRevision; 0: off
-  uint32_t bootstrap_defrag_threshold_megabytes = 0;
+  uint64_t bootstrap_defrag_threshold_megabytes = 0;
 
   // --- requests ---
-  uint32_t max_txn_ops = 128;
-  uint32_t max_request_bytes = 1572864;
+  uint64_t max_txn_ops = 128;
+  uint64_t max_request_bytes = 1572864;
   uint32_t max_concurrent_streams = UINT32_MAX;     // per client connection
   Duration grpc_keepalive_min_time = std::chrono::seconds(5);
   Duration grpc_keepalive_interval = std::chrono::hours(2);     // 0: off
@@ -153,13 +152,13 @@ struct Config {
 
   // --- identity ---
   TlsConfig client_tls, peer_tls;
-  uint32_t self_signed_cert_validity_years = 1;
+  uint64_t self_signed_cert_validity_years = 1;
   std::vector<std::string> cipher_suites;           // Go's names
   std::string tls_min_version = "TLS1.2";
   std::string tls_max_version;
   std::string auth_token = "simple";
-  uint32_t bcrypt_cost = 10;
-  uint32_t auth_token_ttl_s = 300;
+  uint64_t bcrypt_cost = 10;
+  uint64_t auth_token_ttl_s = 300;
 
   // --- looking in ---
   bool enable_pprof = false;
