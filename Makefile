@@ -105,8 +105,8 @@ help:  ## list the targets
 # --- what Debian has to give --------------------------------------------------------------------------------------------------
 # Nothing else in the tree installs anything. Package names of Debian 12; node-llhttp provides llhttp-dev.
 DEPS_BUILD := ca-certificates g++ pkg-config protobuf-compiler libprotobuf-dev libasio-dev libssl-dev libnghttp2-dev \
-  node-llhttp libleveldb-dev libsnappy-dev libabsl-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libspdlog-dev prometheus-cpp-dev \
-  libc-ares-dev libcrypt-dev libedit-dev zlib1g-dev
+  node-llhttp libleveldb-dev libsnappy-dev libabsl-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libspdlog-dev \
+  prometheus-cpp-dev libc-ares-dev libcrypt-dev libedit-dev zlib1g-dev
 DEPS_TEST := $(DEPS_BUILD) doctest-dev python3 git procps
 DEPS_BENCH := $(DEPS_TEST) nghttp2-client valgrind
 DEPS_FUZZ := $(DEPS_TEST) clang-19
