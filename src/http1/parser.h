@@ -112,17 +112,20 @@ class Parser {
   Event step(std::string_view* input);
   Event read_head(std::string_view* input);
   Event finish_head();
-  base::Status frame_body();
+  Event fail_head(int llhttp_result);
+  Event frame_body();
   Event read_body(std::string_view* input);
   Event read_chunk_size(std::string_view* input);
   Event read_chunk_end(std::string_view* input);
   Event read_trailers(std::string_view* input);
+  Event outcome() const;
   bool take_line(std::string_view* input, size_t bytes_max, int too_long_status);
   Event fail(int http_status, std::string text);
 
   Role role_;
   Limits limits_;
   State state_ = State::kBetween;
+  State after_head_ = State::kMessageEnd;
   std::unique_ptr<HeadReader> reader_;
   Head head_;
   std::string_view body_;
