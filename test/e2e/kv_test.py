@@ -171,7 +171,8 @@ class Restart(unittest.TestCase):
             for i in range(5):
                 member.ctl("put", f"round{i}", "x")
                 member.restart()
-            self.assertEqual(member.ctl("get", "round", "--prefix", "--keys-only").stdout.split(), [f"round{i}" for i in range(5)])
+            found = member.ctl("get", "round", "--prefix", "--keys-only").stdout.split()
+            self.assertEqual(found, [f"round{i}" for i in range(5)])
 
 
 class UnixSocket(unittest.TestCase):
