@@ -42,7 +42,7 @@ Status invalid(std::string text) { return Status(Code::kInvalidArgument, std::mo
 const FeatureSpec& FeatureGates::spec(Feature feature) { return kSpecs.at(static_cast<size_t>(feature)); }
 
 Status FeatureGates::set(std::string_view text) {
-  std::map<size_t, bool> wanted;
+  std::map<std::string, bool> pairs;
   while (!text.empty()) {
     const size_t comma = text.find(',');
     const std::string_view pair = text.substr(0, comma);
@@ -57,9 +57,13 @@ Status FeatureGates::set(std::string_view text) {
       return invalid("invalid value of " + name + "=" + value + ", err: strconv.ParseBool: parsing " +
                      base::flags::quote(value) + ": invalid syntax");
     }
+    pairs[name] = *on;
+  }
+  std::map<size_t, bool> wanted;
+  for (const auto& [name, on] : pairs) {
     const auto row = std::find_if(kSpecs.begin(), kSpecs.end(), [&](const FeatureSpec& s) { return s.name == name; });
     if (row == kSpecs.end()) return invalid("unrecognized feature gate: " + name);
-    wanted[static_cast<size_t>(row - kSpecs.begin())] = *on;
+    wanted[static_cast<size_t>(row - kSpecs.begin())] = on;
   }
   for (const auto& [index, on] : wanted) said_[index] = on;
   // All of a stage: those that nobody named, now or before.

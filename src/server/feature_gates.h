@@ -39,6 +39,8 @@ class FeatureGates {
   // Errors: `unrecognized feature gate: X`, `missing bool value for X`, `invalid value of X=y, err: ...`.
   base::Status set(std::string_view text);
   bool enabled(Feature feature) const;
+  // AllAlpha or AllBeta itself.
+  bool all(bool beta) const { return said_[static_cast<size_t>(Feature::kCount) + (beta ? 1 : 0)].value_or(false); }
   // What was said, as "A=true,B=false" sorted; empty if nothing.
   std::string text() const;
   // "Name=true|false (ALPHA - default=false)" sorted, with AllAlpha and AllBeta, for the help text.
