@@ -200,7 +200,8 @@ class Maker {
       case 19: *op.mutable_request_txn() = txn_at(depth + 1); break;
       default: {
         auto& request = *op.mutable_request_put() = put();
-        if (open_deletes_) request.clear_ignore_value(), request.clear_ignore_lease();
+        request.set_ignore_value(request.ignore_value() && !open_deletes_);
+        request.set_ignore_lease(request.ignore_lease() && !open_deletes_);
         break;
       }
     }
