@@ -1,0 +1,173 @@
+#include "lease/lessor.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "base/rng.h"
+#include "storage/backend.h"
+#include "storage/memory_engine.h"
+
+namespace {
+
+using base::Code;
+using base::Duration;
+using base::Instant;
+using base::LeaseId;
+using namespace std::chrono_literals;
+
+const Instant kStart{Duration(1'000'000'000'000)};
+
+struct Fixture {
+  storage::MemoryEngine engine;
+  storage::Backend backend{engine};
+  lease::Lessor lessor;
+  explicit Fixture(lease::Options options = lease::Options()) : lessor(backend, options) {}
+};
+
+lease::Options with_checkpoints() {
+  lease::Options options;
+  options.checkpoints = true;
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("lease: what a grant is refused for, and the TTL it gives") {
+  Fixture f;
+  struct Row {
+    const char* rule;
+    int64_t id, ttl;
+    Code code;
+    int64_t granted;
+  };
+  for (const Row& row : {Row{"id 0 is no id", 0, 10, Code::kNotFound, 0}, Row{"a plain one", 1, 10, Code::kOk, 10},
+                         Row{"in use", 1, 10, Code::kFailedPrecondition, 0}, Row{"raised to the minimum", 2, 1, Code::kOk, 2},
+                         Row{"zero and below are raised too", 3, -5, Code::kOk, 2},
+                         Row{"too large", 4, 9'000'000'001, Code::kOutOfRange, 0},
+                         Row{"the largest", 5, 9'000'000'000, Code::kOk, 9'000'000'000}}) {
+    CAPTURE(row.rule);
+    const auto granted = f.lessor.grant(LeaseId(row.id), row.ttl, kStart);
+    CHECK(granted.status().code() == row.code);
+    if (granted.ok()) CHECK(*granted == row.granted);
+  }
+}
+
+TEST_CASE("lease: only a primary lets leases end, never early, and asks again until the revoke is seen") {
+  Fixture f;
+  CHECK(f.lessor.grant(LeaseId(7), 10, kStart).ok());
+  CHECK(f.lessor.expired(kStart + 1000s, 10).empty());
+  f.lessor.promote(kStart, 1s);
+  CHECK(f.lessor.next_deadline() == kStart + 11s);
+  CHECK(f.lessor.expired(kStart + 11s - 1ns, 10).empty());
+  CHECK(f.lessor.expired(kStart + 11s, 10) == std::vector{LeaseId(7)});
+  CHECK(f.lessor.expired(kStart + 12s, 10).empty());
+  CHECK(f.lessor.expired(kStart + 14s, 10) == std::vector{LeaseId(7)});
+  CHECK(f.lessor.renew(LeaseId(7), kStart + 14s).status().code() == Code::kAborted);
+  f.lessor.erase(LeaseId(7));
+  CHECK(f.lessor.expired(kStart + 100s, 10).empty());
+  CHECK(f.lessor.renew(LeaseId(7), kStart).status().code() == Code::kNotFound);
+}
+
+TEST_CASE("lease: a renewal starts the whole TTL again; a demoted lessor refuses it") {
+  Fixture f;
+  f.lessor.promote(kStart, 0s);
+  CHECK(f.lessor.grant(LeaseId(1), 10, kStart).ok());
+  for (int i = 1; i <= 200; ++i) CHECK(*f.lessor.renew(LeaseId(1), kStart + i * 5s) == 10);
+  CHECK(f.lessor.expired(kStart + 1009s, 10).empty());
+  CHECK(f.lessor.find(LeaseId(1), kStart + 1003s)->remaining == 7s);
+  f.lessor.demote();
+  CHECK(f.lessor.renew(LeaseId(1), kStart + 1003s).status().code() == Code::kFailedPrecondition);
+  CHECK(f.lessor.expired(kStart + 100000s, 10).empty());
+}
+
+TEST_CASE("lease: keys hang on it in byte order, come and go") {
+  Fixture f;
+  CHECK(f.lessor.grant(LeaseId(1), 10, kStart).ok());
+  for (const char* key : {"b", "a", "c"}) f.lessor.attach(LeaseId(1), key);
+  f.lessor.detach(LeaseId(1), "b");
+  f.lessor.attach(LeaseId(99), "x");
+  CHECK(*f.lessor.keys(LeaseId(1)) == std::vector<std::string>{"a", "c"});
+  CHECK(f.lessor.keys(LeaseId(99)).status().text() == "etcdserver: requested lease not found");
+}
+
+TEST_CASE("lease: rows survive, with the remaining time of a persisted checkpoint") {
+  storage::MemoryEngine engine;
+  storage::Backend backend(engine);
+  lease::Options options = with_checkpoints();
+  options.persist_checkpoints = true;
+  {
+    lease::Lessor lessor(backend, options);
+    CHECK(lessor.grant(LeaseId(1), 3600, kStart).ok());
+    CHECK(lessor.grant(LeaseId(2), 60, kStart).ok());
+    CHECK(lessor.grant(LeaseId(3), 60, kStart).ok());
+    lessor.erase(LeaseId(3));
+    lessor.checkpoint(LeaseId(1), 1000, kStart);
+  }
+  lease::Lessor lessor(backend, options);
+  CHECK(lessor.recover().ok());
+  CHECK(lessor.size() == 2);
+  lessor.promote(kStart, 0s);
+  CHECK(lessor.find(LeaseId(1), kStart)->remaining == 1000s);
+  CHECK(lessor.find(LeaseId(1), kStart)->granted_ttl_s == 3600);
+  CHECK(lessor.find(LeaseId(2), kStart)->remaining == 60s);
+  CHECK(lessor.renewal_needs_checkpoint(LeaseId(1)));
+}
+
+TEST_CASE("lease: long leases are checkpointed once an interval, short ones never") {
+  Fixture f(with_checkpoints());
+  f.lessor.promote(kStart, 0s);
+  CHECK(f.lessor.grant(LeaseId(1), 3600, kStart).ok());
+  CHECK(f.lessor.grant(LeaseId(2), 60, kStart).ok());
+  CHECK(f.lessor.due_checkpoints(kStart + 299s, 10).empty());
+  const auto due = f.lessor.due_checkpoints(kStart + 300s, 10);
+  REQUIRE(due.size() == 1);
+  CHECK(due[0].id == LeaseId(1));
+  CHECK(due[0].remaining_ttl_s == 3300);
+  CHECK(f.lessor.due_checkpoints(kStart + 301s, 10).empty());
+}
+
+TEST_CASE("lease: a pile-up of ends after a promotion is spread over time, nobody earlier than asked") {
+  Fixture f;
+  constexpr int kLeases = 5000;
+  for (int i = 1; i <= kLeases; ++i) CHECK(f.lessor.grant(LeaseId(i), 10, kStart).ok());
+  f.lessor.promote(kStart, 0s);
+  CHECK(f.lessor.expired(kStart + 10s - 1ns, kLeases).empty());
+  const size_t at_once = f.lessor.expired(kStart + 10s, kLeases).size();
+  CHECK(at_once <= lease::kRevokesPerSecond);
+  CHECK(at_once > 0);
+}
+
+TEST_CASE("lease: random life against a plain model") {
+  Fixture f;
+  f.lessor.promote(kStart, 0s);
+  base::Rng rng(20);
+  std::map<int64_t, Instant> model;  // id -> end
+  Instant now = kStart;
+  for (int step = 0; step < 20000; ++step) {
+    now += Duration(static_cast<int64_t>(rng.below(400'000'000)));
+    const auto id = static_cast<int64_t>(1 + rng.below(50));
+    switch (rng.below(3)) {
+      case 0: {
+        const auto ttl = static_cast<int64_t>(2 + rng.below(20));
+        CHECK(f.lessor.grant(LeaseId(id), ttl, now).ok() == !model.contains(id));
+        if (!model.contains(id)) model[id] = now + std::chrono::seconds(ttl);
+        break;
+      }
+      case 1: {
+        const auto ttl = f.lessor.renew(LeaseId(id), now);
+        CHECK(ttl.ok() == (model.contains(id) && model[id] > now));
+        if (ttl.ok()) model[id] = now + std::chrono::seconds(*ttl);
+        break;
+      }
+      default:
+        for (LeaseId over : f.lessor.expired(now, 1 + rng.below(5))) {
+          REQUIRE(model.contains(over.value()));
+          CHECK(model[over.value()] <= now);
+          model.erase(over.value());
+          f.lessor.erase(over);
+        }
+    }
+  }
+  CHECK(f.lessor.size() == model.size());
+}
