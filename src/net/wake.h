@@ -15,22 +15,6 @@ class Wake {
   Wake(const Wake&) = delete;
   Wake& operator=(const Wake&) = delete;
 
-  // Returns after the next notify(), or at once when one came since the last wait. One waiter at a time. The waiter must be
-  // woken before this object dies.
-  asio::awaitable<void> wait() {
-    if (std::exchange(notified_, false)) co_return;
-    VERIFY(waiter_ == nullptr);
-    co_await sleep(asio::use_awaitable);
-    notified_ = false;
-  }
-  // The waiter continues by a post to the loop, never inside this call.
-  void notify() {
-    notified_ = true;
-    if (waiter_ == nullptr) return;
-    asio::post(loop_, [waiter = std::shared_ptr<Waiter>(std::move(waiter_))] { waiter->resume(); });
-  }
-  bool waiting() const { return waiter_ != nullptr; }
-
  private:
   struct Waiter {
     virtual ~Waiter() = default;
@@ -49,6 +33,25 @@ class Wake {
         [this](auto handler) { waiter_ = std::make_unique<WaiterOf<decltype(handler)>>(std::move(handler)); }, token);
   }
 
+ public:
+  // Returns after the next notify(), or at once when one came since the last wait. One waiter at a time, woken
+  // before this object dies.
+  asio::awaitable<void> wait() {
+    if (std::exchange(notified_, false)) co_return;
+    VERIFY(waiter_ == nullptr);
+    co_await sleep(asio::use_awaitable);
+  }
+  // The waiter continues by a post to the loop, never inside this call.
+  void notify() {
+    if (waiter_ == nullptr) {
+      notified_ = true;
+      return;
+    }
+    asio::post(loop_, [waiter = std::shared_ptr<Waiter>(std::move(waiter_))] { waiter->resume(); });
+  }
+  bool waiting() const { return waiter_ != nullptr; }
+
+ private:
   asio::io_context& loop_;
   std::unique_ptr<Waiter> waiter_;
   bool notified_ = false;
