@@ -10,6 +10,7 @@ namespace http1 {
 namespace {
 
 constexpr size_t kHeadEndBytes = 4;  // CR LF CR LF
+constexpr const char* kHeaderTooLarge = "header too large";
 constexpr int kBadRequest = 400;
 constexpr int kPayloadTooLarge = 413;
 constexpr int kFieldsTooLarge = 431;
@@ -205,25 +206,36 @@ Event Parser::step(std::string_view* input) {
   return Event::kError;
 }
 
-// Gives llhttp the bytes up to the empty line that ends the head. The line ends are checked here: CR LF and nothing else, and
-// no line that continues the one before. `head_end_matched_` counts how much of CR LF CR LF has just been seen.
-Event Parser::read_head(std::string_view* input) {
+// How many bytes of `input` belong to the head and are well-formed; `trouble` says what is wrong with the byte after them.
+// Lines end with CR LF and nothing else, and none continues the one before. `head_end_matched_` counts how much of
+// CR LF CR LF has just been seen.
+size_t Parser::scan_head(std::string_view input, const char** trouble) {
   size_t taken = 0;
-  while (taken < input->size() && head_end_matched_ < kHeadEndBytes) {
-    const char c = (*input)[taken++];
-    if (head_bytes_ + taken > limits_.head_bytes_max) return fail(kFieldsTooLarge, "header too large");
+  for (; taken < input.size() && head_end_matched_ < kHeadEndBytes; ++taken) {
+    const char c = input[taken];
     const bool after_cr = head_end_matched_ % 2 == 1;
-    if (after_cr != (c == '\n')) return fail(kBadRequest, "line end other than CR LF in the header");
-    if (head_end_matched_ == 2 && (c == ' ' || c == '\t')) return fail(kBadRequest, "folded header field");
+    const bool at_start = head_bytes_ + taken == 0;
+    if (head_bytes_ + taken == limits_.head_bytes_max) *trouble = kHeaderTooLarge;
+    if (at_start && c == '\r') *trouble = "empty line before the message";
+    if (head_end_matched_ == 2 && (c == ' ' || c == '\t')) *trouble = "folded header field";
+    if (after_cr != (c == '\n')) *trouble = "line end other than CR LF in the header";
+    if (*trouble != nullptr) return taken;
     head_end_matched_ = c == '\r' || c == '\n' ? head_end_matched_ + 1 : 0;
-    if (head_bytes_ + taken == 1 && c == '\r') return fail(kBadRequest, "empty line before the message");
   }
+  return taken;
+}
+
+// Gives llhttp the bytes up to the empty line that ends the head.
+Event Parser::read_head(std::string_view* input) {
+  const char* trouble = nullptr;
+  const size_t taken = scan_head(*input, &trouble);
   head_bytes_ += taken;
   const bool ended = head_end_matched_ == kHeadEndBytes;
   const llhttp_errno_t result = llhttp_execute(&reader_->parser, input->data(), taken);
   input->remove_prefix(taken);
   if (reader_->too_many_fields) return fail(kFieldsTooLarge, "too many header fields");
   if (reader_->complete != ended || (!ended && result != HPE_OK)) return fail_head(result);
+  if (trouble != nullptr) return fail(trouble == kHeaderTooLarge ? kFieldsTooLarge : kBadRequest, trouble);
   return ended ? finish_head() : Event::kNeedMore;
 }
 
@@ -294,17 +306,17 @@ Event Parser::frame_body() {
     head_.keep_alive = false;
     after_head_ = State::kBodyUntilClose;
   } else {
-    if (body_left_ > limits_.body_bytes_max) return fail(kPayloadTooLarge, "http: request body too large");
+    if (body_left_ > limits_.body_bytes_max) return fail(kPayloadTooLarge, "http: body too large");
     after_head_ = body_left_ > 0 ? State::kBodyOfLength : State::kMessageEnd;
   }
   return Event::kHead;
 }
 
 Event Parser::read_body(std::string_view* input) {
-  const uint64_t wanted = state_ == State::kBodyUntilClose ? UINT64_MAX : body_left_;
+  const uint64_t allowed = limits_.body_bytes_max - body_taken_;
+  const uint64_t wanted = state_ == State::kBodyUntilClose ? allowed : body_left_;
   const size_t size = static_cast<size_t>(std::min<uint64_t>(wanted, input->size()));
-  if (size == 0) return Event::kNeedMore;
-  if (size > limits_.body_bytes_max - body_taken_) return fail(kPayloadTooLarge, "http: request body too large");
+  if (size == 0) return input->empty() ? Event::kNeedMore : fail(kPayloadTooLarge, "http: body too large");
   body_taken_ += size;
   body_ = input->substr(0, size);
   input->remove_prefix(size);
@@ -344,7 +356,7 @@ Event Parser::read_chunk_size(std::string_view* input) {
   const bool clean = !has_control_char(line_);
   line_.clear();
   if (!size || !clean) return fail(kBadRequest, "malformed chunk size");
-  if (*size > limits_.body_bytes_max - body_taken_) return fail(kPayloadTooLarge, "http: request body too large");
+  if (*size > limits_.body_bytes_max - body_taken_) return fail(kPayloadTooLarge, "http: body too large");
   body_left_ = *size;
   trailer_bytes_ = 0;
   state_ = *size == 0 ? State::kTrailers : State::kChunkData;

@@ -110,6 +110,7 @@ class Parser {
   struct HeadReader;  // llhttp and what it collects
 
   Event step(std::string_view* input);
+  size_t scan_head(std::string_view input, const char** trouble);
   Event read_head(std::string_view* input);
   Event finish_head();
   Event fail_head(int llhttp_result);
