@@ -1,16 +1,16 @@
-// The pending batch over an Engine, as etcd's batched backend transaction: writes collect in memory, readers see them at once, and
-// every 100 ms or 10,000 changes they go to the engine as one synced write (DESIGN 7). Owner: the core loop; only a View and
-// run(Commit&) leave it. No threads, no clock inside: the commit is driven from outside:
+// The pending batch over an Engine, as etcd's batched backend transaction: writes collect in memory, readers see them at once,
+// and every 100 ms or 10,000 changes they go to the engine as one synced write (DESIGN 7). Owner: the core loop; only a View
+// and run(Commit&) leave it. No threads, no clock inside: the commit is driven from outside:
 //
 //   if (backend.commit_due(now)) commit = backend.begin_commit(applied_index);      // core loop
 //   Status done = backend.run(*commit);                                             // helper thread
 //   backend.finish_commit(std::move(commit), done);                                 // core loop
 //
-// Invariant: a commit is exactly what was put since the one before. The caller puts consistent_index into the same batch as the
-// effects of an entry and calls begin_commit only between entries; so after a power cut the engine holds the effects of a prefix
-// of the log, and replay from its consistent_index is exact.
-// Memory: pending_bytes() counts what waits and what is under way. On a slow disk it grows until must_wait(): then the caller stops
-// proposing, until a commit is finished.
+// Invariant: a commit is exactly what was put since the one before. The caller puts consistent_index into the same batch as
+// the effects of an entry and calls begin_commit only between entries; so after a power cut the engine holds the effects of a
+// prefix of the log, and replay from its consistent_index is exact.
+// Memory: pending_bytes() counts what waits and what is under way. On a slow disk it grows until must_wait(): then the caller
+// stops proposing, until a commit is finished.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +38,8 @@ class Batch;  // being filled; the core loop's
 class Rows;   // sealed: sorted, immutable, any thread
 }  // namespace pending
 
-// The keyspace at one moment. Immutable; any thread, many at once; must not outlive the Backend's engine. Holds memory of the pending
-// batch and disk space of the engine while it lives.
+// The keyspace at one moment. Immutable; any thread, many at once; must not outlive the Backend's engine. Holds memory of the
+// pending batch and disk space of the engine while it lives.
 class View {
  public:
   // true: found, *value filled. kDataLoss from the engine.
@@ -87,8 +87,8 @@ class Backend {
   std::shared_ptr<const View> view() const;
 
   // --- commits ---
-  // Whether to begin one: there is something, none is under way, and interval, count or bytes are reached. The interval runs from the
-  // first call that finds changes.
+  // Whether to begin one: there is something, none is under way, and interval, count or bytes are reached. The interval runs
+  // from the first call that finds changes.
   bool commit_due(base::Instant now);
   // When commit_due() turns true if nothing else is put; nullopt: nothing pending or one under way. For a timer.
   std::optional<base::Instant> commit_deadline(base::Instant now);
@@ -111,11 +111,11 @@ class Backend {
   const Engine& engine() const { return engine_; }
 
  private:
+  // Moves the rows of batch_ to sealed_. Changes nothing a caller can see: hence const, and the two members mutable.
   void seal() const;
 
   Engine& engine_;
   const BackendOptions options_;
-  // Sealing moves rows from one form to another and changes nothing a caller can see: hence mutable.
   mutable std::unique_ptr<pending::Batch> batch_;
   mutable std::vector<std::shared_ptr<const pending::Rows>> sealed_;  // oldest first, sizes fall by half at least
   std::shared_ptr<Commit> running_;

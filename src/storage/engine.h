@@ -1,6 +1,6 @@
-// One ordered keyspace of byte strings on disk: LevelDB in production, a sorted map in tests. Any thread reads, one thread writes
-// at a time. Contract of write: all changes of a list or none, and after a power cut what is found is what some prefix of the
-// writes made, at least all that were synced.
+// One ordered keyspace of byte strings on disk: LevelDB in production, a sorted map in tests. Any thread reads, one thread
+// writes at a time. Contract of write: all changes of a list or none, and after a power cut what is found is what some prefix
+// of the writes made, at least all that were synced.
 #pragma once
 
 #include <cstdint>

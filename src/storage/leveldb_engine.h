@@ -1,10 +1,10 @@
 // The Engine on LevelDB, over our Disk. What LevelDB does not promise by itself is added here:
-// - After a power cut it opens to an exact prefix of the writes. LevelDB would either skip a damaged record of its log and keep
-//   later ones, or refuse a torn tail. So before it opens, its log and manifest are read (leveldb_log.h): the torn record of the
-//   last unsynced write is cut off and logged, anything else is kDataLoss; then LevelDB opens with paranoid checks.
+// - After a power cut it opens to an exact prefix of the writes. LevelDB would either skip a damaged record of its log and
+//   keep later ones, or refuse a torn tail. So before it opens, its log and manifest are read (leveldb_log.h): the torn record
+//   of the last unsynced write is cut off and logged, anything else is kDataLoss; then it opens with paranoid checks.
 // - New files' names are durable when their bytes are.
-// - Reads go by pread through a bounded cache, so that memory stays flat; each block's checksum is checked, and damage is kDataLoss
-//   that names file and offset.
+// - Reads go by pread through a bounded cache, so that memory stays flat; each block's checksum is checked, and damage is
+//   kDataLoss that names file and offset.
 // Threads: LevelDB's own compaction thread; a mutex inside.
 #pragma once
 

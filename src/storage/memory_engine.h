@@ -1,5 +1,5 @@
-// An Engine in a sorted map, for tests and models. Keeps old versions while a snapshot needs them. One mutex inside, so that views
-// work from any thread as they do on LevelDB.
+// An Engine in a sorted map, for tests and models. Keeps old versions while a snapshot needs them. One mutex inside, so that
+// views work from any thread as they do on LevelDB.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// .snap files in etcd's format: "<term>-<index>.snap" holds snappb.snapshot{crc, raftpb.Snapshot{data, metadata}}. The data is the
-// caller's (etcd: JSON of the v2 store). Disk or helper thread; blocking.
+// .snap files in etcd's format: "<term>-<index>.snap" holds snappb.snapshot{crc, raftpb.Snapshot{data, metadata}}. The data is
+// the caller's (etcd: JSON of the v2 store). Disk or helper thread; blocking.
 #pragma once
 
 #include <cstdint>

@@ -3,11 +3,11 @@
 //
 // Two threads share a Wal, each its own half:
 //   home thread   encode(): turns entries into a WalBatch; cheap, no disk. It runs ahead of the disk.
-//   disk thread   write() the batches, in the order in which they were encoded, and prepare(), release_to(), purge(): blocking.
+//   disk thread   write() the batches in the order in which they were encoded; prepare(), release_to(), purge(). Blocking.
 // No locks: a batch carries all the disk half needs.
 //
-// Invariants: a batch holds at most one hard state, at its end, and is synced before the next is written, unless only the commit
-// index changed; so after a crash a damaged record that has a hard state and still more behind it was certainly synced.
+// Invariants: a batch holds at most one hard state, at its end, and is synced before the next is written, unless only the
+// commit index changed. So a record with entries and a hard state and still more behind it was certainly synced.
 // After an error of write() the state on disk is unknown: the caller must stop (base::fatal).
 #pragma once
 
@@ -91,9 +91,10 @@ class Wal {
   Wal& operator=(const Wal&) = delete;
 
   // --- home thread ---
-  // Fills `batch` (cleared first) with the snapshot record, then the entries, then the hard state (empty: none). Each part may be
-  // missing. Entries may go back to an index that was written before (a new leader overwrites). About 0.1 us an entry + copy.
-  void encode(std::span<const WalEntry> entries, const HardState& state, WalBatch* batch, const WalSnapshot* snapshot = nullptr);
+  // Fills `batch` (cleared first) with the snapshot record, then the entries, then the hard state (empty: none). Each part may
+  // be missing. Entries may go back to an index that was written before (a new leader overwrites). 0.1 us an entry + copy.
+  void encode(std::span<const WalEntry> entries, const HardState& state, WalBatch* batch,
+              const WalSnapshot* snapshot = nullptr);
   base::Index last_index() const { return last_index_; }
 
   // --- disk thread ---
