@@ -289,7 +289,7 @@ callgrind-gate: deps-bench  ## instructions per Range and per Put against their 
 	@$(MAKE) --no-print-directory all
 	@$(E2E_ENV) test/bench/callgrind_gate
 fresh-machine: deps-interop  ## the README's commands in a bare Debian 12 (debootstrap; needs root)
-	@test/e2e/fresh_machine.sh
+	@test/e2e/interop_fresh_machine.py
 
 # --- installing ---------------------------------------------------------------------------------------------------------------
 PREFIX ?= /usr/local
