@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -112,7 +113,8 @@ struct Config {
   // --- bootstrap ---
   std::string initial_cluster;                      // "name=url,...", as given
   std::string initial_cluster_token = "etcd-cluster";
-  bool existing_cluster = false;                    // --initial-cluster-state existing
+  std::string initial_cluster_state = "new";        // or "existing"
+  bool existing_cluster = false;                    // the same, set by validate()
   std::string discovery_srv, discovery_srv_name;
   DiscoveryConfig discovery;
 
@@ -174,25 +176,46 @@ struct Config {
   static Config defaults();
 };
 
+// validate() says it when listen_client_urls was given and advertise_client_urls was not.
+inline constexpr std::string_view kAdvertiseUnset =
+    "--advertise-client-urls is required when --listen-client-urls is set explicitly";
+inline constexpr std::string_view kDefaultName = "default";
+inline constexpr std::string_view kDefaultPeerUrl = "http://localhost:2380";
+inline constexpr std::string_view kDefaultClientUrl = "http://localhost:2379";
+
 // "name=url,name=url2" of the advertised peer URLs; "" name counts as "default".
 std::string initial_cluster_from_name(const Config& config, std::string_view name);
 
-// Everything that can be judged from the configuration alone, in etcd's order and words (R4.196-R4.202, R4.207, R4.211,
-// R4.212, R4.214, R4.223-R4.227); parses the compaction mode and retention into their fields; warns as etcd does. The log is
-// set up first (log settings are part of what is judged). kInvalidArgument: text for `failed to verify flags`.
+// Opens what config.log says. kInvalidArgument with etcd's text (R4.225); the log is then as before.
+base::Status set_up_log(const LogConfig& log);
+
+// Everything that can be judged from the configuration alone, in etcd's order and words (R4.196-R4.202, R4.211, R4.214,
+// R4.224, R4.226), after the log is set up (its settings are judged first); warns as etcd does. kInvalidArgument: the text
+// for `failed to verify flags`.
 base::Status validate(Config& config);
 
-// After validate: data_dir default, initial cluster of a renamed member, the host's name where 0.0.0.0 is listened on.
+// After validate: data_dir default, initial cluster of a renamed member, the host's address where 0.0.0.0 is listened on.
 void finish(Config& config);
 
-// Who forms the first cluster, for a member without a log: static, or what discovery gives (not in here). Checks
-// R4.190, R4.191 (textual; DNS is not asked), R4.211, R4.212. Errors start with what etcd prints.
-base::Result<UrlsMap> initial_members(const Config& config);
+// What etcd finds out while it opens its listeners and before it reads its disk (R4.207, R4.212, R4.223, R4.226, R4.227), and
+// what this version cannot do yet although it was asked to. Parses the compaction mode and retention into their fields.
+// kInvalidArgument: the text for `discovery failed`.
+base::Status check_start(Config& config);
 
-// Flags given whose part this version does not have yet: one warning line each.
-void warn_of_missing_parts(const Config& config);
+// "10.0.0.1:2380" for "name:2380"; blocking.
+using ResolveHost = std::function<base::Result<std::string>(const std::string& host_port)>;
+// Who forms the first cluster, for a member without a log: the parsed --initial-cluster, which must name us, with the URLs we
+// announce, as text or after asking DNS (waits up to 30 s for names), none twice (R4.190, R4.191, R4.211, R4.212).
+// kInvalidArgument: the text for `discovery failed`. `resolve` null: the system's resolver.
+base::Result<UrlsMap> initial_members(const Config& config, const ResolveHost& resolve = nullptr);
 
-// The long `starting an etcd server` line (R11.13).
-void log_start(const Config& config, bool member_initialized, std::string_view local_address = {});
+// The line and the exit code of a start that failed: hints or `discovery failed` (R4.191, R4.233). Flushes the log.
+[[noreturn]] void exit_after_failed_start(const Config& config, const base::Status& why);
+
+// The long `starting an etcd server` line (R11.13); `members` empty for a member that has a log.
+void log_start(const Config& config, bool member_initialized, const UrlsMap& members = {});
+
+// Go's humanize: 9000000000 -> "9.0 GB".
+std::string size_text(uint64_t bytes);
 
 }  // namespace server
