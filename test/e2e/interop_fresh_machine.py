@@ -67,8 +67,8 @@ def readme_command(name):
 def inside(root, command):
     """Starts it as a user of that machine would; what it starts dies with it."""
     environment = ENVIRONMENT | {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    return subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "chroot", root, "sh", "-c", f"cd /etcd && {command}"],
-                            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    words = ["unshare", "--pid", "--fork", "--kill-child", "chroot", root, "sh", "-c", f"cd /etcd && {command}"]
+    return subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def client(root, *arguments):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The manual pages and the programs agree: each flag of --help stands in the page, and the page names none that is not there."""
+"""The manual pages and the programs agree: each flag of --help stands in the page, and the page names no other."""
 
 import re
 import subprocess
