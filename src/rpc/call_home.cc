@@ -1,0 +1,275 @@
+// The home half of a call: unary answers, chunked answers, and the handler's stream.
+#include "base/verify.h"
+#include "net/spawn.h"
+#include "rpc/call.h"
+#include "rpc/server_stream.h"
+
+namespace rpc {
+
+using base::Code;
+using base::Result;
+using base::Status;
+using Kind = CallMessage::Kind;
+
+namespace detail {
+
+void UnaryState::operator delete(UnaryState* state, std::destroying_delete_t) {
+  static_cast<Call*>(state)->finish(Status(Code::kInternal, "rpc: the call was dropped"));
+}
+
+}  // namespace detail
+
+// --- Call, home half --------------------------------------------------------------------------------------------------------
+
+void Call::receive_at_home(CallMessage message) {
+  switch (message.kind) {
+    case Kind::kUnary:
+      if (core_->observer) core_->observer(method_->path, false, std::nullopt);
+      method_->unary(UnaryCall(std::unique_ptr<detail::UnaryState>(this)));
+      break;
+    case Kind::kStream:
+      if (core_->observer) core_->observer(method_->path, true, std::nullopt);
+      handle_ = std::make_shared<StreamHandle>(this, take_metadata());
+      net::spawn(loop_->home().get_executor(), "rpc stream handler", handle_->serve(method_, core_->observer));
+      break;
+    case Kind::kMessage:
+      handle_->message(std::move(message.bytes), message.number);
+      break;
+    case Kind::kHalfClose:
+      handle_->half_closed(std::move(message.status));
+      break;
+    case Kind::kDrained:
+      handle_->sent(message.number);
+      break;
+    case Kind::kPull:
+      pull(message.number);
+      break;
+    case Kind::kDead:
+      if (handle_) {
+        const std::shared_ptr<StreamHandle> handle = handle_;
+        handle->dead(std::move(message.status));
+        break;
+      }
+      source_dead_ = true;
+      if (source_busy_) break;  // chunk_done() releases.
+      source_.reset();
+      send_to_owner(Kind::kReleased);
+      break;
+    default:
+      VERIFY(false);
+  }
+}
+
+void Call::finish(std::string message) {
+  observe_end(Code::kOk);
+  CallMessage out;
+  out.call = this;
+  out.kind = Kind::kReply;
+  out.bytes = std::move(message);
+  loop_->to_owner(std::move(out));
+}
+
+void Call::finish(Status status) {
+  VERIFY(!status.ok());
+  observe_end(status.code());
+  CallMessage out;
+  out.call = this;
+  out.kind = Kind::kFailure;
+  out.status = std::move(status);
+  loop_->to_owner(std::move(out));
+}
+
+void Call::finish(std::unique_ptr<ChunkSource> source) {
+  const uint64_t size = source->size();
+  if (size > 0xffffffff) {
+    return finish(Status(Code::kResourceExhausted, "grpc: trying to send message larger than max (" + std::to_string(size) +
+                                                       " vs. 4294967295)"));
+  }
+  observe_end(Code::kOk);
+  source_ = std::move(source);
+  send_to_owner(Kind::kSource, size);
+}
+
+void Call::pull(size_t max) {
+  if (source_dead_) return;
+  source_busy_ = true;
+  source_->next(max, [this](Result<std::string> chunk) { chunk_done(std::move(chunk)); });
+}
+
+void Call::chunk_done(Result<std::string> chunk) {
+  VERIFY(source_busy_);
+  source_busy_ = false;
+  if (source_dead_) {
+    source_.reset();
+    return send_to_owner(Kind::kReleased);
+  }
+  CallMessage out;
+  out.call = this;
+  if (chunk.ok()) {
+    out.kind = Kind::kChunk;
+    out.bytes = std::move(*chunk);
+  } else {
+    out.kind = Kind::kChunkError;
+    out.status = chunk.status();
+  }
+  loop_->to_owner(std::move(out));
+}
+
+void Call::observe_end(Code code) {
+  if (core_->observer) core_->observer(method_->path, false, code);
+}
+
+// --- UnaryCall ----------------------------------------------------------------------------------------------------------------
+
+namespace {
+Call& call_of(const std::unique_ptr<detail::UnaryState>& state) {
+  VERIFY(state != nullptr);
+  return *static_cast<Call*>(state.get());
+}
+}  // namespace
+
+UnaryCall::UnaryCall() = default;
+UnaryCall::UnaryCall(std::unique_ptr<detail::UnaryState> state) : state_(std::move(state)) {}
+UnaryCall::UnaryCall(UnaryCall&&) noexcept = default;
+UnaryCall& UnaryCall::operator=(UnaryCall&&) noexcept = default;
+UnaryCall::~UnaryCall() = default;
+
+const CallContext& UnaryCall::context() const { return call_of(state_).context(); }
+std::string_view UnaryCall::request() const { return call_of(state_).request(); }
+bool UnaryCall::cancelled() const { return call_of(state_).cancelled(); }
+
+void UnaryCall::finish(std::string message) {
+  Call& call = call_of(state_);
+  (void)state_.release();
+  call.finish(std::move(message));
+}
+void UnaryCall::finish(Status status) {
+  Call& call = call_of(state_);
+  (void)state_.release();
+  call.finish(std::move(status));
+}
+void UnaryCall::finish(std::unique_ptr<ChunkSource> source) {
+  Call& call = call_of(state_);
+  (void)state_.release();
+  call.finish(std::move(source));
+}
+
+// --- StreamHandle -------------------------------------------------------------------------------------------------------------
+
+StreamHandle::StreamHandle(Call* call, Metadata metadata)
+    : call_(call),
+      loop_(call->loop().shared_from_this()),
+      context_(call->context()),
+      metadata_(std::move(metadata)),
+      peer_(context_.peer),
+      tls_common_name_(context_.tls_common_name),
+      readable_(loop_->home()),
+      writable_(loop_->home()) {
+  context_.metadata = &metadata_;
+  context_.peer = peer_;
+  context_.tls_common_name = tls_common_name_;
+}
+
+asio::awaitable<void> StreamHandle::serve(const Method* method, Server::CallObserver observer) {
+  const std::shared_ptr<StreamHandle> self = shared_from_this();
+  std::shared_ptr<ServerStream> stream = self;
+  Status status = co_await method->stream(std::move(stream));
+  if (observer) observer(method->path, true, status.code());
+  returned_ = true;
+  if (!dead_) {
+    CallMessage out;
+    out.call = call_;
+    out.kind = Kind::kEnd;
+    out.status = std::move(status);
+    loop_->to_owner(std::move(out));
+  }
+  release_if_done();
+}
+
+void StreamHandle::release_if_done() {
+  if (!dead_ || !returned_ || call_ == nullptr) return;
+  Call* call = std::exchange(call_, nullptr);
+  call->handle_.reset();
+  call->send_to_owner(Kind::kReleased);
+}
+
+asio::awaitable<Result<std::optional<std::string>>> StreamHandle::read() {
+  while (inbox_.empty() && !half_closed_ && !closed_) co_await readable_.wait();
+  if (closed_) co_return why_;
+  if (!inbox_.empty()) {
+    Inbound first = std::move(inbox_.front());
+    inbox_.pop_front();
+    call_->send_to_owner(Kind::kConsumed, first.owed);
+    co_return std::optional<std::string>(std::move(first.bytes));
+  }
+  if (!why_.ok()) co_return why_;
+  co_return std::optional<std::string>();
+}
+
+asio::awaitable<Status> StreamHandle::write(std::string message) {
+  if (closed_) co_return why_;
+  send(std::move(message), nullptr);
+  while (!closed_ && queued_ > kStreamQueuedBytesMax) co_await writable_.wait();
+  co_return closed_ ? why_ : Status();
+}
+
+bool StreamHandle::try_write(std::string prefix, std::shared_ptr<const std::string> shared) {
+  if (closed_) return false;
+  send(std::move(prefix), std::move(shared));
+  return true;
+}
+
+void StreamHandle::send(std::string bytes, std::shared_ptr<const std::string> shared) {
+  queued_ += kMessagePrefixBytes + bytes.size() + (shared ? shared->size() : 0);
+  if (queued_ > kStreamQueuedBytesMax) above_ = true;
+  CallMessage out;
+  out.call = call_;
+  out.kind = Kind::kSend;
+  out.bytes = std::move(bytes);
+  out.shared = std::move(shared);
+  loop_->to_owner(std::move(out));
+}
+
+void StreamHandle::on_closed(std::function<void()> callback) {
+  if (closed_) {
+    callback();
+  } else {
+    closed_callbacks_.push_back(std::move(callback));
+  }
+}
+
+void StreamHandle::message(std::string bytes, uint64_t owed) {
+  inbox_.push_back(Inbound{std::move(bytes), owed});
+  readable_.notify();
+}
+
+void StreamHandle::half_closed(Status why) {
+  half_closed_ = true;
+  if (!closed_) why_ = std::move(why);
+  readable_.notify();
+}
+
+void StreamHandle::sent(uint64_t bytes) {
+  VERIFY(bytes <= queued_);
+  queued_ -= bytes;
+  if (queued_ <= kStreamQueuedBytesMax && writable_.waiting()) writable_.notify();
+  if (above_ && queued_ <= kStreamQueuedBytesMax / 2) {
+    above_ = false;
+    if (drained_) drained_();
+  }
+}
+
+void StreamHandle::dead(Status why) {
+  dead_ = true;
+  closed_ = true;
+  why_ = std::move(why);
+  inbox_.clear();
+  readable_.notify();
+  writable_.notify();
+  drained_ = nullptr;
+  const auto callbacks = std::exchange(closed_callbacks_, {});
+  for (const auto& callback : callbacks) callback();
+  release_if_done();
+}
+
+}  // namespace rpc

@@ -1,0 +1,83 @@
+// From an accepted socket to the protocol it speaks.
+#include "rpc/connection.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "http2/session.h"
+#include "rpc/grpc_connection.h"
+#include "rpc/http_connection.h"
+
+namespace rpc {
+
+using base::Status;
+
+namespace {
+
+// A connection of which nothing is known yet: it is closed when its time is up or the server stops.
+class Opening final : public Connection {
+ public:
+  Opening(NetLoop& loop, net::Stream& stream)
+      : loop_(loop), stream_(stream), timer_([](void* self) { static_cast<Opening*>(self)->abort(); }, this) {
+    loop_.timers().arm(timer_, loop_.clock().now() + kFirstBytesTimeout);
+    loop_.add(this);
+  }
+  ~Opening() override {
+    loop_.timers().disarm(timer_);
+    loop_.remove(this);
+  }
+  void flush() override {}
+  void drain() override { abort(); }
+  void abort() override { stream_.close(); }
+
+ private:
+  NetLoop& loop_;
+  net::Stream& stream_;
+  net::Timer timer_;
+};
+
+enum class Protocol { kNone, kHttp1, kHttp2 };
+
+// Reads until the bytes tell: HTTP/2 starts with its preface, HTTP/1.1 with anything else.
+asio::awaitable<Protocol> sniff(net::Stream& stream, std::string& first) {
+  while (first.size() < http2::kClientPreface.size()) {
+    char buffer[512];
+    const auto got = co_await stream.read_some(buffer, sizeof buffer);
+    if (!got.ok()) co_return Protocol::kNone;
+    first.append(buffer, *got);
+    const size_t common = std::min(first.size(), http2::kClientPreface.size());
+    if (first.compare(0, common, http2::kClientPreface, 0, common) != 0) co_return Protocol::kHttp1;
+  }
+  co_return Protocol::kHttp2;
+}
+
+}  // namespace
+
+asio::awaitable<void> serve_connection(std::shared_ptr<NetLoop> loop, std::shared_ptr<ServerCore> core,
+                                       std::shared_ptr<const ServerOptions> options, std::unique_ptr<net::Stream> stream) {
+  std::string first;
+  Protocol protocol = Protocol::kNone;
+  {
+    const auto opening = std::make_shared<Opening>(*loop, *stream);
+    if (core->stopping.load(std::memory_order_relaxed)) stream->close();
+    const Status shaken = co_await stream->handshake();
+    if (!shaken.ok()) {
+      const base::log::Field peer("remote-addr", stream->peer()), why("error", shaken);
+      base::log::warn("rejected connection", {peer, why});
+      stream->close();
+      co_return;
+    }
+    protocol = co_await sniff(*stream, first);
+  }
+  if (protocol == Protocol::kHttp2 && options->serve_grpc) {
+    auto connection = std::make_shared<GrpcConnection>(loop, core, options, std::move(stream));
+    co_await connection->run(std::move(first));
+  } else if (protocol == Protocol::kHttp1 && options->serve_http) {
+    auto connection = std::make_shared<HttpConnection>(loop, core, options, std::move(stream));
+    co_await connection->run(std::move(first));
+  } else {
+    stream->close();
+  }
+}
+
+}  // namespace rpc

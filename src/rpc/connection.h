@@ -1,0 +1,60 @@
+// What gRPC and HTTP/1.1 connections have in common, and the core of a server that they see. A connection lives by
+// shared_from_this of its coroutine, on its loop's thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "net/spawn.h"
+#include "net/stream.h"
+#include "rpc/net_loop.h"
+#include "rpc/registry.h"
+#include "rpc/server.h"
+
+namespace rpc {
+
+inline constexpr auto kFirstBytesTimeout = std::chrono::seconds(60);  // TLS handshake and the first request bytes
+inline constexpr auto kWriteStallTimeout = std::chrono::seconds(60);  // a peer that takes nothing
+inline constexpr auto kLingerTimeout = std::chrono::seconds(1);       // after our last byte, for the peer to close first
+inline constexpr auto kDrainPingTimeout = std::chrono::seconds(5);    // between the two GOAWAYs
+inline constexpr size_t kServerRequestBytesMax = 512 * 1024 * 1024;   // request bytes held by all calls of a server
+
+// Read-only for net loops but for the atomics.
+struct ServerCore {
+  Registry registry;
+  HttpHandler http_handler;
+  Server::CallObserver observer;        // home only
+  std::atomic<size_t> request_bytes{0};  // held by calls now
+  std::atomic<bool> stopping{false};
+};
+
+// What all calls of a connection share; counted by the calls, so that it outlives the connection if they do. Owner thread.
+struct PeerInfo {
+  std::string address;
+  std::string tls_common_name;
+  size_t users = 1;
+
+  static void release(PeerInfo* info) {
+    if (info != nullptr && --info->users == 0) delete info;
+  }
+};
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  virtual ~Connection() = default;
+  // Sends what is pending. Called at the end of a turn.
+  virtual void flush() = 0;
+  // Finish what is under way, take nothing new, then close.
+  virtual void drain() = 0;
+  // Close now.
+  virtual void abort() = 0;
+
+  bool dirty = false;  // in the loop's list
+};
+
+// Serves one accepted connection until it ends: TLS handshake, first bytes, then the right protocol. `tls` may be null.
+asio::awaitable<void> serve_connection(std::shared_ptr<NetLoop> loop, std::shared_ptr<ServerCore> core,
+                                       std::shared_ptr<const ServerOptions> options, std::unique_ptr<net::Stream> stream);
+
+}  // namespace rpc

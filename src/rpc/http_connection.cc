@@ -1,0 +1,346 @@
+#include "rpc/http_connection.h"
+
+#include <algorithm>
+
+#include "net/spawn.h"
+
+namespace rpc {
+
+using base::Code;
+using base::Result;
+using base::Status;
+
+// The handler's end of one request. Lives on the home loop; reaches the connection by tasks for its loop.
+class HttpExchange final : public HttpCall, public std::enable_shared_from_this<HttpExchange> {
+ public:
+  HttpExchange(std::shared_ptr<NetLoop> loop, std::shared_ptr<HttpConnection> connection, HttpRequest request)
+      : loop_(std::move(loop)), connection_(std::move(connection)), request_(std::move(request)), room_(loop_->home()) {}
+  ~HttpExchange() override {
+    if (stage_ == Stage::kDone || closed_) return;
+    // Dropped by its handler: the client must not wait for ever.
+    if (stage_ == Stage::kNothing) {
+      HttpResponse response;
+      response.status = 500;
+      finish_now(std::move(response), nullptr);
+    } else {
+      loop_->on_owner([connection = connection_] { connection->abort(); });
+    }
+  }
+
+  const HttpRequest& request() const override { return request_; }
+
+  void finish(HttpResponse response) override {
+    if (stage_ != Stage::kNothing) return;
+    finish_now(std::move(response), shared_from_this());
+  }
+
+  void begin(int status, Metadata headers) override {
+    if (stage_ != Stage::kNothing) return;
+    stage_ = Stage::kBegun;
+    const auto self = shared_from_this();
+    loop_->on_owner([self, status, fields = headers.fields()]() mutable {
+      self->connection_->answer_head(self.get(), status, std::move(fields));
+    });
+  }
+
+  asio::awaitable<Status> write(std::string chunk) override {
+    if (closed_ || stage_ != Stage::kBegun) co_return Status(Code::kCancelled, "context canceled");
+    if (chunk.empty()) co_return Status();
+    queued_ += chunk.size();
+    const auto self = shared_from_this();
+    send_chunk(std::move(chunk));
+    while (!closed_ && queued_ > kHttpQueuedBytesMax) co_await room_.wait();
+    co_return closed_ ? Status(Code::kCancelled, "context canceled") : Status();
+  }
+
+  void end() override {
+    if (stage_ != Stage::kBegun) return;
+    stage_ = Stage::kDone;
+    const auto self = shared_from_this();
+    loop_->on_owner([self] { self->connection_->answer_end(self.get()); });
+  }
+
+  bool closed() const override { return closed_; }
+  void on_closed(std::function<void()> callback) override {
+    if (closed_) {
+      callback();
+    } else {
+      callback_ = std::move(callback);
+    }
+  }
+
+  // From the connection, posted to the home loop.
+  void peer_gone() {
+    closed_ = true;
+    room_.notify();
+    if (callback_) std::exchange(callback_, nullptr)();
+  }
+  void sent(size_t bytes) {
+    queued_ -= std::min(bytes, queued_);
+    if (queued_ <= kHttpQueuedBytesMax && room_.waiting()) room_.notify();
+  }
+  // Owner's side: chunk bytes in the connection's output since the socket took everything last.
+  size_t unsent = 0;
+
+ private:
+  enum class Stage { kNothing, kBegun, kDone };
+
+  void finish_now(HttpResponse response, std::shared_ptr<HttpExchange> self) {
+    stage_ = Stage::kDone;
+    loop_->on_owner([raw = this, self, connection = connection_, response = std::move(response)]() mutable {
+      connection->answer(raw, std::move(response));  // `raw` is only compared.
+    });
+  }
+  void send_chunk(std::string chunk) {
+    const auto self = shared_from_this();
+    loop_->on_owner([self, chunk = std::move(chunk)]() mutable {
+      self->connection_->answer_chunk(self.get(), std::move(chunk));
+    });
+  }
+
+  const std::shared_ptr<NetLoop> loop_;
+  const std::shared_ptr<HttpConnection> connection_;
+  const HttpRequest request_;
+  net::Wake room_;
+  std::function<void()> callback_;
+  size_t queued_ = 0;
+  Stage stage_ = Stage::kNothing;
+  bool closed_ = false;
+};
+
+namespace {
+
+http1::Limits limits_of(const ServerOptions& options) {
+  http1::Limits limits;
+  limits.body_bytes_max = options.http_body_bytes_max;
+  return limits;
+}
+
+bool may_have_body(int status) { return status >= 200 && status != 204 && status != 304; }
+
+}  // namespace
+
+HttpConnection::HttpConnection(std::shared_ptr<NetLoop> loop, std::shared_ptr<ServerCore> core,
+                               std::shared_ptr<const ServerOptions> options, std::unique_ptr<net::Stream> stream)
+    : loop_(std::move(loop)),
+      core_(std::move(core)),
+      options_(std::move(options)),
+      stream_(std::move(stream)),
+      parser_(http1::Role::kServer, limits_of(*options_)),
+      timer_([](void* self) { static_cast<HttpConnection*>(self)->abort(); }, this),
+      wake_(loop_->io()),
+      has_room_(loop_->io()) {}
+
+HttpConnection::~HttpConnection() { loop_->timers().disarm(timer_); }
+
+void HttpConnection::abort() {
+  if (std::exchange(closed_, true)) return;
+  stream_->close();
+  loop_->timers().disarm(timer_);
+  wake_.notify();
+  has_room_.notify();
+}
+
+void HttpConnection::drain() {
+  draining_ = true;
+  wake_.notify();
+}
+
+asio::awaitable<void> HttpConnection::run(std::string first) {
+  const auto self = shared_from_this();
+  loop_->add(this);
+  input_ = std::move(first);
+  draining_ = core_->stopping.load(std::memory_order_relaxed);
+  net::spawn(loop_->io().get_executor(), "http reader", read_ahead());
+  for (;;) {
+    HttpRequest request;
+    if (!co_await read_request(request)) break;
+    if (!co_await exchange(std::move(request))) break;
+  }
+  const bool sent = co_await send_output();
+  if (sent && !peer_ended_) co_await linger();
+  abort();
+  while (!reader_done_) co_await wake_.wait();
+  loop_->remove(this);
+}
+
+// Reads while there is room, so that a client that goes is noticed even while its request is served.
+asio::awaitable<void> HttpConnection::read_ahead() {
+  const auto self = shared_from_this();
+  while (!closed_) {
+    if (input_.size() >= kHttpReadAheadBytesMax) {
+      co_await has_room_.wait();
+      continue;
+    }
+    const Status waited = co_await stream_->readable();
+    if (!waited.ok() || closed_) break;
+    const net::IoResult got = stream_->try_read(loop_->read_buffer(), kReadBufferBytes);
+    if (got.state == net::IoState::kBlocked) continue;
+    if (got.state != net::IoState::kDone) break;
+    loop_->counters.bytes_received.fetch_add(got.bytes, std::memory_order_relaxed);
+    input_.append(loop_->read_buffer(), got.bytes);
+    wake_.notify();
+  }
+  peer_ended_ = true;
+  reader_done_ = true;
+  if (current_) loop_->on_home([exchange = current_] { exchange->peer_gone(); });
+  wake_.notify();
+}
+
+// Gives the parser what has been read. False when there is nothing.
+bool HttpConnection::more_input() {
+  if (input_.empty()) return false;
+  chunk_ = std::exchange(input_, std::string());
+  unparsed_ = chunk_;
+  has_room_.notify();
+  return true;
+}
+
+asio::awaitable<bool> HttpConnection::read_request(HttpRequest& request) {
+  loop_->timers().arm(timer_, loop_->clock().now() + kHttpHeadTimeout);
+  for (;;) {
+    switch (parser_.next(&unparsed_)) {
+      case http1::Event::kNeedMore:
+        if (more_input()) break;
+        if (draining_ && parser_.idle()) co_return false;
+        if (closed_ || peer_ended_) co_return false;
+        co_await wake_.wait();
+        break;
+      case http1::Event::kHead: {
+        const http1::Head& head = parser_.head();
+        if (head.expect_continue && unparsed_.empty() && input_.empty()) {
+          http1::append_continue(output_);
+          if (!co_await send_output()) co_return false;
+        }
+        loop_->timers().arm(timer_, loop_->clock().now() + kHttpBodyTimeout);
+        break;
+      }
+      case http1::Event::kBody:
+        request.body.append(parser_.body());
+        break;
+      case http1::Event::kEnd: {
+        const http1::Head& head = parser_.head();
+        request.method = head.method;
+        request.target = head.target;
+        request.peer = stream_->peer();
+        for (const auto& [name, value] : head.fields) request.headers.add(name, value);
+        loop_->timers().disarm(timer_);
+        co_return true;
+      }
+      case http1::Event::kError:
+        refuse(parser_.error_status(), std::string(parser_.error().text()));
+        co_return false;
+    }
+  }
+}
+
+void HttpConnection::refuse(int status, const std::string& text) {
+  const std::string body = std::to_string(status) + " " + http1::reason_phrase(status) + ": " + text;
+  const http1::Fields fields(1, {"Content-Type", "text/plain; charset=utf-8"});
+  http1::append_response_head(status, fields, http1::Framing::kLength, body.size(), /*keep_alive=*/false, output_);
+  output_ += body;
+}
+
+// Hands the request to the handler and sends what it answers. False: the connection ends.
+asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
+  answer_done_ = false;
+  chunked_ = false;
+  keep_alive_ = parser_.head().keep_alive && !draining_;
+  if (!core_->http_handler) co_return false;
+  auto self = std::static_pointer_cast<HttpConnection>(shared_from_this());
+  current_ = std::make_shared<HttpExchange>(loop_, std::move(self), std::move(request));
+  const bool gone = peer_ended_;
+  {
+    std::shared_ptr<HttpCall> call = current_;
+    auto hand_over = [core = core_, call = std::move(call)]() mutable { core->http_handler(std::move(call)); };
+    loop_->on_home(std::move(hand_over));
+  }
+  if (gone) loop_->on_home([exchange = current_] { exchange->peer_gone(); });
+  bool alive = true;
+  while (alive && !(answer_done_ && output_.empty())) {
+    if (output_.empty()) {
+      if (closed_) alive = false;
+      if (alive) co_await wake_.wait();
+    } else {
+      alive = co_await send_output();
+    }
+  }
+  const std::shared_ptr<HttpExchange> over = std::move(current_);
+  current_.reset();
+  if (!alive) loop_->on_home([over] { over->peer_gone(); });
+  co_return alive && keep_alive_ && !draining_;
+}
+
+asio::awaitable<bool> HttpConnection::send_output() {
+  while (!output_.empty()) {
+    if (closed_) co_return false;
+    const std::string now = std::exchange(output_, std::string());
+    const size_t chunk_bytes = current_ ? std::exchange(current_->unsent, 0) : 0;
+    loop_->timers().arm(timer_, loop_->clock().now() + kWriteStallTimeout);
+    const Status written = co_await stream_->write_all(now);
+    loop_->timers().disarm(timer_);
+    if (!written.ok()) {
+      abort();
+      co_return false;
+    }
+    loop_->counters.bytes_sent.fetch_add(now.size(), std::memory_order_relaxed);
+    if (chunk_bytes > 0) loop_->on_home([exchange = current_, chunk_bytes] { exchange->sent(chunk_bytes); });
+  }
+  co_return !closed_;
+}
+
+asio::awaitable<void> HttpConnection::linger() {
+  loop_->timers().arm(timer_, loop_->clock().now() + kLingerTimeout);
+  stream_->shutdown_write();
+  while (!closed_ && !peer_ended_) {
+    input_.clear();
+    has_room_.notify();
+    co_await wake_.wait();
+  }
+}
+
+// --- answers ----------------------------------------------------------------------------------------------------------------
+
+void HttpConnection::answer(HttpExchange* from, HttpResponse response) {
+  if (from != current_.get() || closed_) return;
+  http1::Fields fields = response.headers.fields();
+  fields.emplace_back("Date", http1::http_date(loop_->clock().unix_ns() / 1000000000));
+  const bool body = may_have_body(response.status);
+  http1::append_response_head(response.status, fields, body ? http1::Framing::kLength : http1::Framing::kNone,
+                              response.body.size(), keep_alive_, output_);
+  if (body && !head_only()) output_ += response.body;
+  answer_done_ = true;
+  wake_.notify();
+}
+
+void HttpConnection::answer_head(HttpExchange* from, int status, http1::Fields fields) {
+  if (from != current_.get() || closed_) return;
+  fields.emplace_back("Date", http1::http_date(loop_->clock().unix_ns() / 1000000000));
+  chunked_ = parser_.head().version_minor >= 1;
+  if (!chunked_) keep_alive_ = false;
+  const http1::Framing framing = chunked_ ? http1::Framing::kChunked : http1::Framing::kUntilClose;
+  http1::append_response_head(status, fields, framing, 0, keep_alive_, output_);
+  wake_.notify();
+}
+
+void HttpConnection::answer_chunk(HttpExchange* from, std::string chunk) {
+  if (from != current_.get() || closed_) return;
+  from->unsent += chunk.size();
+  if (head_only()) {
+    // Nothing goes out, but the writer's credit comes back with the next bytes that do.
+  } else if (chunked_) {
+    http1::append_chunk(chunk, output_);
+  } else {
+    output_ += chunk;
+  }
+  wake_.notify();
+}
+
+void HttpConnection::answer_end(HttpExchange* from) {
+  if (from != current_.get() || closed_) return;
+  if (chunked_ && !head_only()) http1::append_last_chunk(output_);
+  answer_done_ = true;
+  wake_.notify();
+}
+
+}  // namespace rpc
