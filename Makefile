@@ -229,6 +229,22 @@ $(CLIENTS): $(OUT)/test/%: $(OUT)/obj/test/e2e/%.o $(call libs_of,rpc)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
+# test/sim/*.cc is one program, the cluster in virtual time; test/bench/NAME.cc is a program of its own, $(OUT)/test/bench_NAME.
+SIM := $(if $(wildcard test/sim/*_test.cc),$(OUT)/test/sim)
+$(OUT)/test/sim: $(OUT)/obj/test/unit/main.o $(patsubst test/%.cc,$(OUT)/obj/test/%.o,$(wildcard test/sim/*.cc)) \
+    $(call libs_of,server)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+.PHONY: sim
+sim: $(OUT)/test/sim  ## a whole cluster on one thread in virtual time; SEED=n replays one
+	@$< --no-intro
+BENCHES := $(patsubst test/bench/%.cc,$(OUT)/test/bench_%,$(wildcard test/bench/*.cc))
+$(BENCHES): $(OUT)/test/bench_%: $(OUT)/obj/test/bench/%.o $(call libs_of,rpc)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
 # Fuzz targets, test/fuzz/NAME_fuzz.cc. `make test` replays the saved inputs and a fixed number of mutations with the normal
 # compiler; `make fuzz` searches with clang's libFuzzer in a tree of its own.
 FUZZERS := $(patsubst test/fuzz/%_fuzz.cc,%,$(wildcard test/fuzz/*_fuzz.cc))
@@ -252,7 +268,7 @@ $(FUZZERS:%=$(OUT)/test/fuzz_%): $(OUT)/test/fuzz_%: $(OUT)/obj/test/fuzz/%_fuzz
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CXX) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
-UNIT_PROGRAMS := $(UNIT_MODULES:%=$(OUT)/test/unit_%) $(SCRIPT_MODULES:%=$(OUT)/test/script_%)
+UNIT_PROGRAMS := $(UNIT_MODULES:%=$(OUT)/test/unit_%) $(SCRIPT_MODULES:%=$(OUT)/test/script_%) $(SIM)
 E2E_TESTS := $(sort $(wildcard test/e2e/*_test.py))
 E2E_ENV = ETCD_BIN=$(abspath $(OUT)/bin) ETCD_TEST_PROGRAMS=$(abspath $(OUT)/test) ETCD_REFERENCE=$(abspath $(REFERENCE)/bin)
 REFERENCE ?= build/reference
@@ -260,12 +276,12 @@ REFERENCE ?= build/reference
 .PHONY: tidy check test test-programs e2e
 tidy:  ## the rules of the tree that a text search can hold: includes, banned calls, line length, dead files
 	$(Q)test/tidy/tidy
-test-programs: all $(UNIT_PROGRAMS) $(REPLAYS) $(CLIENTS)
+test-programs: all $(UNIT_PROGRAMS) $(REPLAYS) $(CLIENTS) $(BENCHES)
 check: $(UNIT_PROGRAMS) $(REPLAYS)  ## before each commit: tidy, unit and script tests, saved fuzz inputs
-	@test/run test/tidy/tidy $^
+	@test/run test/tidy/tidy test/tidy/canary $^
 test: deps-test  ## set up, build and run all tests: tidy, units, scripts, saved fuzz inputs, end to end
 	@$(MAKE) --no-print-directory test-programs
-	@$(E2E_ENV) test/run test/tidy/tidy $(UNIT_PROGRAMS) $(REPLAYS) $(E2E_TESTS)
+	@$(E2E_ENV) test/run test/tidy/tidy test/tidy/canary $(UNIT_PROGRAMS) $(REPLAYS) $(E2E_TESTS)
 e2e: all $(CLIENTS)  ## the end-to-end tests alone; one: make e2e E2E_TESTS=test/e2e/kv_test.py
 	@$(E2E_ENV) test/run $(E2E_TESTS)
 
@@ -283,7 +299,7 @@ raft-scripts: $(OUT)/test/script_raft  ## the Raft stories of etcd-io/raft 3.7.0
 	@dir=$$(GOFLAGS=-mod=mod go mod download -json go.etcd.io/raft/v3@v3.7.0 | sed -n 's/.*"Dir": "\(.*\)",*/\1/p'); \
 	  RAFT_TESTDATA=$$dir/testdata $<
 bench: deps-bench  ## the table of test/bench/README.md: ours beside real etcd where REFERENCE has it
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(BENCHES)
 	@$(E2E_ENV) test/bench/bench $(ARGS)
 callgrind-gate: deps-bench  ## instructions per Range and per Put against their limits
 	@$(MAKE) --no-print-directory all
