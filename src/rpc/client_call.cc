@@ -163,12 +163,6 @@ asio::awaitable<Result<std::optional<std::string>>> StreamClientCall::read() {
   co_return std::optional<std::string>();
 }
 
-http2::Body::Ready StreamClientCall::body_ready() const {
-  if (final_) return {0, true};
-  end_sent_ = half_closed_ && queued_bytes_ == 0;  // Being asked with nothing left is how the end goes out.
-  return {queued_bytes_, half_closed_};
-}
-
 void StreamClientCall::take(char* to, size_t size) {
   queued_bytes_ -= size;
   while (size > 0) {

@@ -139,11 +139,11 @@ class StreamClientCall final : public ClientCall {
   asio::awaitable<base::Result<std::optional<std::string>>> read();
 
   void take(char* to, size_t size) override;
-  bool body_sent() const override { return end_sent_; }
+  bool body_sent() const override { return half_closed_ && queued_bytes_ == 0; }
   void on_stream_opened() override;
 
  private:
-  Ready body_ready() const override;
+  Ready body_ready() const override { return final_ ? Ready{0, true} : Ready{queued_bytes_, half_closed_}; }
   void on_message(std::string message) override;
   void on_finished(base::Status status) override;
   bool rewind_body() override;
@@ -159,7 +159,6 @@ class StreamClientCall final : public ClientCall {
   size_t replay_bytes_ = 0;   // sent and kept
   bool replay_lost_ = false;
   bool half_closed_ = false;
-  mutable bool end_sent_ = false;
   std::deque<std::string> incoming_;
   size_t withheld_bytes_ = 0;  // received, not given back to the server's window
   bool opened_ = false;

@@ -80,6 +80,7 @@ asio::awaitable<Result<std::unique_ptr<net::Stream>>> ClientConnection::dial() {
 asio::awaitable<std::string> ClientConnection::open() {
   const ChannelOptions& options = shared_->options;
   const bool tls = endpoint_.tls == Endpoint::Tls::kAlways || (endpoint_.tls == Endpoint::Tls::kIfGiven && options.tls);
+  if (state_ == State::kClosed) co_return close_reason_;
   if (tls && !options.tls) co_return "transport: authentication handshake failed: no TLS configuration for an https endpoint";
   Result<std::unique_ptr<net::Stream>> dialed = co_await dial();
   if (!dialed.ok()) co_return "transport: Error while dialing: " + std::string(dialed.status().text());
@@ -310,6 +311,11 @@ void ClientConnection::drain_away() {
   if (state_ != State::kReady) return;
   state_ = State::kDraining;
   if (owner_ != nullptr) owner_->connection_draining(*this);
+}
+
+void ClientConnection::drain() {
+  drain_away();
+  if (calls_.empty()) close(Status(Code::kUnavailable, "transport is closing"));
 }
 
 void ClientConnection::dial_timed_out() {

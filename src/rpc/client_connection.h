@@ -67,6 +67,8 @@ class ClientConnection final : public http2::Events,
   bool start_call(const std::shared_ptr<ClientCall>& call);
   // Ends the connection; calls under way finish with `why` now.
   void close(const base::Status& why);
+  // No new calls; ends when those under way have.
+  void drain();
   void detach() { owner_ = nullptr; }
   // The server said that we ping too often.
   bool told_too_many_pings() const { return too_many_pings_; }

@@ -45,7 +45,7 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
   }
   out.authority = std::string(rest);
   if (out.unix_socket) {
-    if (rest.empty()) return Status(Code::kInvalidArgument, "endpoint \"" + std::string(text) + "\" has no path");
+    if (rest.empty()) return Status(Code::kInvalidArgument, "dial unix: missing path");
     out.path = std::string(rest);
     return out;
   }
@@ -53,7 +53,8 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
   const size_t colon = rest.rfind(':');
   std::string_view host = rest.substr(0, colon);
   const std::optional<uint16_t> port = colon == rest.npos ? std::nullopt : parse_port(rest.substr(colon + 1));
-  if (!port) return Status(Code::kInvalidArgument, "endpoint \"" + std::string(text) + "\" has no valid port");
+  if (colon == rest.npos) return Status(Code::kInvalidArgument, "address " + std::string(rest) + ": missing port in address");
+  if (!port) return Status(Code::kInvalidArgument, "address " + std::string(rest.substr(colon + 1)) + ": invalid port");
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   out.host = host.empty() ? "localhost" : std::string(host);
   out.port = *port;

@@ -21,7 +21,7 @@ struct Endpoint {
   std::string authority;  // what goes into :authority: all after the scheme
 };
 
-// kInvalidArgument when there is no port, or it is no number below 65536.
+// kInvalidArgument with Go's text when there is no port, or it is no number below 65536.
 base::Result<Endpoint> parse_endpoint(std::string_view text);
 
 }  // namespace rpc
