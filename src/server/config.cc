@@ -532,8 +532,9 @@ Status check_start(Config& config) {
   if (Status status = check_cipher_suites(config.cipher_suites); !status.ok()) return status;
   if (Status status = check_listeners(config); !status.ok()) return status;
   if (Status status = check_descriptors(); !status.ok()) return status;
-  if (!config.discovery.endpoints.empty() || !config.discovery_srv.empty()) {
-    return not_yet("bootstrapping by discovery (--discovery-endpoints, --discovery-srv)");
+  if (config.net_threads > kNetThreadsMax) return invalid("--net-threads must be at most " + std::to_string(kNetThreadsMax));
+  if (!config.discovery.endpoints.empty() || !config.discovery_srv.empty() || !config.discovery.v2_url.empty()) {
+    return not_yet("bootstrapping by discovery (--discovery-endpoints, --discovery-srv, --discovery)");
   }
   if (Status status = parse_compaction(config); !status.ok()) return status;
   return check_auth_token(config.auth_token);

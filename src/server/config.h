@@ -23,6 +23,7 @@ inline constexpr std::string_view kMinorVersion = "3.7";   // cluster version of
 inline constexpr int64_t kQuotaBytesDefault = int64_t{2} << 30;
 inline constexpr int64_t kQuotaBytesMax = int64_t{8} << 30;  // more is warned about
 inline constexpr uint32_t kElectionTimeoutMsMax = 50000;
+inline constexpr uint32_t kNetThreadsMax = 64;
 inline constexpr uint32_t kRequestBytesRecommendedMax = 10 << 20;
 inline constexpr uint32_t kRequestOverheadBytes = 512 << 10;  // a gRPC message may exceed max_request_bytes by this much
 
@@ -51,6 +52,8 @@ struct DiscoveryConfig {
   bool insecure_skip_tls_verify = false;
   std::string cert, key, cacert, server_name;
   std::string user, password;
+  std::string fallback = "exit";  // "proxy" is refused
+  std::string v2_url, v2_proxy;  // --discovery, --discovery-proxy of 3.2
 };
 
 struct TracingConfig {

@@ -1,8 +1,9 @@
+// `etcd [flags]`: runs a member.
 #pragma once
 
 namespace cli {
 
-// etcd, the member. argv[0] is not looked at. Returns the exit code.
+// argv[0] is the program's name. Returns the exit code: 2 for flags that cannot be read, 1 for a start that fails.
 int server_main(int argc, char** argv);
 
 }  // namespace cli
