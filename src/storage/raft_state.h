@@ -58,9 +58,7 @@ struct WalSnapshot {
 void encode_conf_state(const ConfState& conf_state, std::string& out);
 void encode_hard_state(const HardState& state, std::string& out);
 void encode_wal_snapshot(const WalSnapshot& snapshot, std::string& out);
-// raftpb.Entry.
 void encode_entry(const WalEntry& entry, std::string& out);
-size_t encoded_entry_bytes(const WalEntry& entry);
 
 // kDataLoss for bytes that are not such a message; unknown fields are skipped.
 base::Result<ConfState> decode_conf_state(std::string_view in);

@@ -51,9 +51,9 @@ class WalBatch {
   uint64_t sequence_ = 0;  // of the segment, to catch batches out of order
   uint64_t offset_ = 0;    // in the segment
   bool must_sync_ = false;
-  bool cut_ = false;            // the segment ends behind this batch
-  std::string next_name_;       // and goes on in this one
-  std::string next_head_;       // which starts with these records
+  bool cut_ = false;              // the segment ends behind this batch
+  base::Index next_first_index_;  // and the next one begins with this index
+  std::string next_head_;         // and these records
 };
 
 // What a log holds from a snapshot on.
@@ -119,15 +119,16 @@ class Wal {
   };
   Wal(io::Disk& disk, std::string dir, const WalOptions& options);
 
-  void add_record(int64_t type, std::string_view data, std::string& out);
+  // Home thread.
+  void add_head(std::string& out);
+  void add_record(uint32_t type, std::string_view data, std::string& out);
   void add_entry(const WalEntry& entry, std::string& out);
-  void add_crc_record(std::string& out);
-  void end_segment(WalBatch* batch);
+  // Disk thread.
   base::Status start(std::string_view metadata);
   base::Status take_over(uint64_t end_offset);
   base::Status cut(const WalBatch& batch);
   base::Status prepare_next();
-  base::Status zero_ahead_of(uint64_t offset);
+  base::Status zero_fill(io::File& file, uint64_t from, uint64_t to);
   base::Status sync(io::File& file);
 
   io::Disk& disk_;
@@ -141,7 +142,6 @@ class Wal {
   base::Index last_index_;
   uint64_t encode_sequence_ = 0;
   uint64_t encode_offset_ = 0;
-  std::string scratch_;
 
   // Disk thread.
   std::vector<Segment> segments_;  // locked ones, oldest first; the last is written to
