@@ -6,6 +6,7 @@ KILLS=500 makes it long (default 30), SEED=n repeats one. What is checked after 
 
 import os
 import random
+import shutil
 import subprocess
 import unittest
 
@@ -81,6 +82,24 @@ class Kill(unittest.TestCase):
         # Frequent snapshots release log segments; frequent commits move the point from which the log is replayed.
         self.crash(max(KILLS // 3, 3), "--snapshot-count=200", "--snapshot-catchup-entries=50", "--backend-batch-limit=100",
                    "--backend-batch-interval=5ms")
+
+    def test_the_checker_sees_a_loss(self):
+        with harness.Member() as member:
+            client = Client(member.client_url, SEED)
+            self.addCleanup(client.close)
+            for number in range(2):
+                client.say("load 300")
+                client.hear("acked")
+                member.kill()
+                client.hear("stopped")
+                if number == 0:
+                    shutil.copytree(member.data_dir, member.root / "before")
+                    member.start()
+            shutil.rmtree(member.data_dir)
+            (member.root / "before").rename(member.data_dir)
+            member.start()
+            client.say("verify")
+            client.hear("LOST")
 
 
 if __name__ == "__main__":
