@@ -95,6 +95,8 @@ class Kill(unittest.TestCase):
                 if number == 0:
                     shutil.copytree(member.data_dir, member.root / "before")
                     member.start()
+                    client.say("verify")
+                    client.hear("verified")
             shutil.rmtree(member.data_dir)
             (member.root / "before").rename(member.data_dir)
             member.start()
