@@ -1,0 +1,215 @@
+#include "server/applier.h"
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "etcdserver.pb.h"
+#include "membership.pb.h"
+#include "mvcc/request.h"
+#include "raft.pb.h"
+#include "rpc.pb.h"
+#include "server/errors.h"
+#include "server/maintainer.h"
+#include "server/metrics.h"
+#include "server/node.h"
+#include "storage/keyspace.h"
+
+namespace server {
+namespace {
+
+using base::Code;
+using base::NodeId;
+using base::Status;
+
+template <class Message>
+bool read(std::string_view bytes, Message* out) {
+  return out->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+Status malformed() { return Status(Code::kInternal, "etcdserver: the log entry holds a malformed request"); }
+
+constexpr std::string_view kV2MemberPrefix = "/0/members/";
+constexpr std::string_view kV2AttributesSuffix = "/attributes";
+constexpr std::string_view kV2VersionPath = "/0/version";
+
+}  // namespace
+
+void Applier::apply(base::Index index, base::Term term, const std::shared_ptr<const std::string>& data) {
+  node_.set_consistent_index(index, term);
+  if (data == nullptr || data->empty()) return node_.on_empty_entry(term);
+  wire::InternalRequest request;
+  if (!wire::parse(*data, request)) return apply_v2(*data);
+  std::unique_ptr<Waiter> waiter = node_.take_waiter(request.id());
+  Outcome outcome = execute(request);
+  if (waiter != nullptr) waiter->done(std::move(outcome));
+}
+
+// The filters before the store (wire-and-disk 5.3): what an active alarm forbids.
+Status Applier::refuse(const wire::InternalRequest& request) const {
+  using wire::Op;
+  if (node_.alarms().any(AlarmType::kCorrupt)) {
+    switch (request.op) {
+      case Op::kPut:
+      case Op::kRange:
+      case Op::kDeleteRange:
+      case Op::kTxn:
+      case Op::kCompaction:
+      case Op::kLeaseGrant:
+      case Op::kLeaseRevoke: return errors::corrupt();
+      default: break;
+    }
+  }
+  if (node_.alarms().any(AlarmType::kNoSpace)) {
+    if (request.op == Op::kPut || request.op == Op::kLeaseGrant) return errors::no_space();
+    if (request.op == Op::kTxn && mvcc::request_cost(request.op, request.body) > 0) return errors::no_space();
+  }
+  return {};
+}
+
+Outcome Applier::execute(const wire::InternalRequest& request) {
+  using wire::Op;
+  Status refused = refuse(request);
+  if (!refused.ok()) return {std::move(refused), 0, {}};
+  switch (request.op) {
+    case Op::kPut:
+    case Op::kTxn: {
+      // The quota never rejects: it is looked at before, the request is applied in full, and its proposer hears of it.
+      const bool over_quota = node_.over_quota(mvcc::request_cost(request.op, request.body));
+      Outcome outcome = execute_kv(request);
+      if (over_quota) {
+        raise_no_space();
+        if (outcome.status.ok()) outcome.status = errors::no_space();
+      }
+      return outcome;
+    }
+    case Op::kRange:
+    case Op::kDeleteRange:
+    case Op::kCompaction: return execute_kv(request);
+    case Op::kAlarm: return execute_alarm(request.body);
+    case Op::kClusterMemberAttrSet: set_member_attributes(request.body); return {};
+    case Op::kClusterVersionSet: set_cluster_version(request.body); return {};
+    case Op::kDowngradeVersionTest: return {};
+    default:
+      // Written by a later version, or by a part this version does not have. Going on would make this member's data differ.
+      base::fatal("the log holds a request of a kind this version cannot apply (field " +
+                  std::to_string(static_cast<uint32_t>(request.op)) +
+                  " of InternalRaftRequest); start the member with the version that wrote it");
+  }
+}
+
+Outcome Applier::execute_kv(const wire::InternalRequest& request) {
+  base::Result<mvcc::Reply> reply = mvcc::execute(node_.store(), request.op, request.body);
+  if (!reply.ok()) return {reply.status(), 0, {}};
+  if (request.op == wire::Op::kCompaction) node_.maintainer().on_compaction();
+  return {Status(), reply->revision, std::move(reply->fields)};
+}
+
+Outcome Applier::execute_alarm(std::string_view body) {
+  etcdserverpb::AlarmRequest request;
+  if (!read(body, &request)) return {malformed(), 0, {}};
+  etcdserverpb::AlarmResponse response;
+  const auto type = static_cast<AlarmType>(request.alarm());
+  const Alarm alarm{NodeId(request.memberid()), type};
+  const auto add = [&response](const Alarm& a) {
+    etcdserverpb::AlarmMember* out = response.add_alarms();
+    out->set_memberid(a.member.value());
+    out->set_alarm(static_cast<etcdserverpb::AlarmType>(a.type));
+  };
+  switch (request.action()) {
+    case etcdserverpb::AlarmRequest::GET:
+      for (const Alarm& a : node_.alarms().list(type)) add(a);
+      break;
+    case etcdserverpb::AlarmRequest::ACTIVATE:
+      if (type == AlarmType::kNone) break;
+      if (node_.mutable_alarms().activate(alarm)) base::log::warn("alarm raised", {{"alarm", alarm_name(type)}, {"from", base::hex(alarm.member.value())}});
+      add(alarm);
+      break;
+    case etcdserverpb::AlarmRequest::DEACTIVATE:
+      if (!node_.mutable_alarms().deactivate(alarm)) break;
+      base::log::warn("alarm disarmed", {{"alarm", alarm_name(type)}, {"from", base::hex(alarm.member.value())}});
+      add(alarm);
+      break;
+    default: return {Status(Code::kInvalidArgument, "etcdserver: unknown alarm action " + std::to_string(request.action())), 0, {}};
+  }
+  return {Status(), node_.store().current_revision(), response.SerializeAsString()};
+}
+
+void Applier::raise_no_space() {
+  if (node_.alarms().any(AlarmType::kNoSpace) || node_.no_space_proposed()) return;
+  base::log::warn("message exceeded backend quota; raising alarm",
+                  {{"quota-size-bytes", node_.quota_bytes()}, {"backend-size-bytes", node_.db_size_bytes()}});
+  node_.propose_no_space_alarm();
+}
+
+void Applier::set_member_attributes(std::string_view body) {
+  membershippb::ClusterMemberAttrSetRequest request;
+  if (!read(body, &request)) return;
+  node_.mutable_membership().set_attributes(
+      NodeId(request.member_id()), request.member_attributes().name(),
+      {request.member_attributes().client_urls().begin(), request.member_attributes().client_urls().end()});
+}
+
+void Applier::set_cluster_version(std::string_view body) {
+  membershippb::ClusterVersionSetRequest request;
+  if (read(body, &request)) node_.adopt_cluster_version(request.ver());
+}
+
+// What members up to 3.5 wrote into the log for publishing themselves and for the cluster version.
+void Applier::apply_v2(std::string_view data) {
+  etcdserverpb::Request request;
+  if (!read(data, &request)) {
+    base::fatal("a log entry is neither a request of version 3 nor one of version 2; the log was written by something else");
+  }
+  const std::string_view path = request.path();
+  if (request.method() == "PUT" && path == kV2VersionPath) return node_.adopt_cluster_version(request.val());
+  if (request.method() == "PUT" && path.starts_with(kV2MemberPrefix) && path.ends_with(kV2AttributesSuffix)) {
+    const std::string_view id = path.substr(kV2MemberPrefix.size(), path.size() - kV2MemberPrefix.size() - kV2AttributesSuffix.size());
+    const std::optional<uint64_t> member = base::parse_hex(id);
+    base::Result<Member> attributes = parse_attributes(request.val());
+    if (member && attributes.ok()) {
+      node_.mutable_membership().set_attributes(NodeId(*member), attributes->name, attributes->client_urls);
+    }
+  }
+}
+
+raft::ConfChange Applier::apply_conf_change(base::Index index, base::Term term, const std::shared_ptr<const std::string>& data) {
+  raftpb::ConfChange message;
+  if (data == nullptr || !read(*data, &message)) base::fatal("a conf change entry of the log does not parse");
+  raft::ConfChange change;
+  change.id = message.id();
+  change.type = static_cast<raft::ConfChangeType>(message.type());
+  change.node_id = NodeId(message.node_id());
+  change.context = message.context();
+  node_.set_consistent_index(index, term);
+  std::unique_ptr<Waiter> waiter = node_.take_waiter(change.id);
+  Status valid = node_.membership().validate(change);
+  if (valid.ok()) {
+    node_.mutable_membership().apply(change);
+  } else {
+    base::log::warn("refused a conf change of the log", {{"error", valid}});
+    change.node_id = base::kNoNode;
+  }
+  if (waiter != nullptr) waiter->done({std::move(valid), 0, {}});
+  return change;
+}
+
+void Applier::save_conf_state(const raft::ConfState& state) {
+  std::string json = "{\"voters\":[";
+  const auto list = [&json](const std::vector<NodeId>& ids) {
+    for (size_t i = 0; i < ids.size(); ++i) json += (i > 0 ? "," : "") + std::to_string(ids[i].value());
+    json += "]";
+  };
+  list(state.voters);
+  const auto optional_list = [&](const char* name, const std::vector<NodeId>& ids) {
+    if (ids.empty()) return;
+    json += std::string(",\"") + name + "\":[";
+    list(ids);
+  };
+  optional_list("voters_outgoing", state.voters_outgoing);
+  optional_list("learners", state.learners);
+  optional_list("learners_next", state.learners_next);
+  json += ",\"auto_leave\":";
+  json += state.auto_leave ? "true}" : "false}";
+  storage::put_row(node_.backend(), storage::Bucket::kMeta, "confState", json);
+}
+
+}  // namespace server

@@ -1,0 +1,43 @@
+// What committed entries do: decodes each, applies it to the store, the membership, the alarms, and tells who waits for it.
+// Same entries, same effects on every member; an entry that cannot be understood is an error for its proposer, never a crash.
+// Owner: core loop. Source: wire-and-disk 5; etcd server/etcdserver/apply.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/ids.h"
+#include "raft/types.h"
+#include "server/waiters.h"
+#include "wire/codec.h"
+
+namespace server {
+
+class Node;
+
+class Applier {
+ public:
+  explicit Applier(Node& node) : node_(node) {}
+
+  // REQUIRES: each index once, ascending, behind the consistent index the store was opened with.
+  void apply(base::Index index, base::Term term, const std::shared_ptr<const std::string>& data);
+  // Validates the change against the membership and applies it; the change to hand to Raft (node 0: refused, changes nothing).
+  raft::ConfChange apply_conf_change(base::Index index, base::Term term, const std::shared_ptr<const std::string>& data);
+  // The `confState` row, once Raft has the change.
+  void save_conf_state(const raft::ConfState& state);
+
+ private:
+  Outcome execute(const wire::InternalRequest& request);
+  Outcome execute_kv(const wire::InternalRequest& request);
+  Outcome execute_alarm(std::string_view body);
+  void set_member_attributes(std::string_view body);
+  void set_cluster_version(std::string_view body);
+  void apply_v2(std::string_view data);
+  base::Status refuse(const wire::InternalRequest& request) const;
+  void raise_no_space();
+
+  Node& node_;
+};
+
+}  // namespace server

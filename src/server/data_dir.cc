@@ -1,0 +1,168 @@
+#include "server/data_dir.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "etcdserver.pb.h"
+
+namespace server {
+namespace {
+
+using base::Code;
+using base::NodeId;
+using base::Result;
+using base::Status;
+
+// Engine sizes of a member: small enough for 20 MB idle, large enough that LevelDB writes each byte few times.
+constexpr size_t kWriteBufferBytes = 8u << 20;
+constexpr size_t kBlockCacheBytes = 16u << 20;
+
+Status explain(const Status& status, std::string_view doing) {
+  return Status(status.code(), std::string(doing) + ": " + std::string(status.text()));
+}
+
+Status make_member_dirs(const Config& config, io::Disk& disk) {
+  Status made = io::make_dirs(disk, config.data_dir);
+  if (!made.ok()) return explain(made, "cannot access data directory");
+  Result<io::FileInfo> info = disk.stat(config.data_dir);
+  if (info.ok() && (info->mode & 077) != 0) {
+    base::log::warn("check file permission", {{"error", "directory \"" + config.data_dir +
+                                                            "\" exists, but the permission is wider than \"-rwx------\": others may read it"}});
+  }
+  for (const std::string& dir : {config.member_dir(), config.snap_dir(), config.member_dir() + "/store"}) {
+    made = io::make_dirs(disk, dir);
+    if (!made.ok()) return explain(made, "cannot access member directory");
+  }
+  const std::string probe = config.snap_dir() + "/.touch";
+  made = io::write_file_durably(disk, probe, "");
+  if (made.ok()) made = disk.unlink(probe);
+  if (!made.ok()) return explain(made, "cannot write to member directory");
+  return {};
+}
+
+void warn_of_strangers(const Config& config, io::Disk& disk) {
+  Result<std::vector<std::string>> names = disk.list(config.data_dir);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    if (name != "member") base::log::warn("found invalid file under data directory", {{"filename", name}, {"data-dir", config.data_dir}});
+  }
+}
+
+std::string metadata_of(NodeId self, uint64_t cluster) {
+  etcdserverpb::Metadata metadata;
+  metadata.set_nodeid(self.value());
+  metadata.set_clusterid(cluster);
+  return metadata.SerializeAsString();
+}
+
+// The members of a new cluster, ascending by id, with ourselves among them.
+Result<std::vector<Member>> initial_member_list(const Config& config) {
+  Result<UrlsMap> by_name = initial_members(config);
+  if (!by_name.ok()) return by_name.status();
+  std::vector<Member> members;
+  std::set<NodeId> ids;
+  for (const auto& [name, urls] : *by_name) {
+    Member member;
+    member.name = name;
+    member.peer_urls = texts(urls);
+    member.id = member_id(member.peer_urls, config.initial_cluster_token);
+    if (!ids.insert(member.id).second) {
+      return Status(Code::kInvalidArgument, "member exists with identical ID " + base::hex(member.id.value()));
+    }
+    members.push_back(std::move(member));
+  }
+  std::sort(members.begin(), members.end(), [](const Member& a, const Member& b) { return a.id < b.id; });
+  return members;
+}
+
+Result<DataDir> create(const Config& config, io::Disk& disk) {
+  Result<std::vector<Member>> members = initial_member_list(config);
+  if (!members.ok()) return members.status();
+  if (members->size() > 1) {
+    return Status(Code::kUnimplemented, "clusters of several members are not part of this version yet: --initial-cluster names " +
+                                            std::to_string(members->size()) + " members");
+  }
+  DataDir out;
+  std::vector<NodeId> ids;
+  for (const Member& member : *members) {
+    ids.push_back(member.id);
+    if (member.name == config.name) out.self = member.id;
+  }
+  VERIFY(out.self != base::kNoNode);  // initial_members() checked it.
+  out.cluster_id = cluster_id(ids);
+  out.bootstrap_members = std::move(*members);
+  storage::WalOptions options;
+  options.no_sync = config.unsafe_no_fsync;
+  Result<std::unique_ptr<storage::Wal>> wal =
+      storage::Wal::create(disk, config.effective_wal_dir(), metadata_of(out.self, out.cluster_id), options);
+  if (!wal.ok()) return explain(wal.status(), "cannot write to WAL directory");
+  out.wal = std::move(*wal);
+  return out;
+}
+
+Result<DataDir> reopen(const Config& config, io::Disk& disk) {
+  Result<std::vector<storage::WalSnapshot>> snapshots = storage::Wal::valid_snapshots(disk, config.effective_wal_dir());
+  if (!snapshots.ok()) return snapshots.status();
+  DataDir out;
+  if (!snapshots->empty()) out.snapshot = snapshots->back();
+  storage::WalOptions options;
+  options.no_sync = config.unsafe_no_fsync;
+  auto opened = storage::Wal::open(disk, config.effective_wal_dir(), out.snapshot.index, out.snapshot.term, options);
+  if (!opened.ok()) return opened.status();
+  out.wal = std::move(opened->first);
+  out.log = std::move(opened->second);
+  etcdserverpb::Metadata metadata;
+  if (!metadata.ParseFromString(out.log.metadata) || metadata.nodeid() == 0) {
+    return Status(Code::kDataLoss, "wal: the metadata record in " + config.effective_wal_dir() +
+                                       " does not name a member; restore this member from a snapshot or remove its data "
+                                       "directory and let it join anew");
+  }
+  out.self = NodeId(metadata.nodeid());
+  out.cluster_id = metadata.clusterid();
+  if (out.log.entries.empty() && out.log.state.empty() && out.snapshot.index == base::Index(0) && !config.existing_cluster) {
+    // The first start ended before its first entries were durable: nothing was ever promised, so the bootstrap is done again.
+    Result<std::vector<Member>> members = initial_member_list(config);
+    if (!members.ok()) return members.status();
+    out.bootstrap_members = std::move(*members);
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<bool> has_log(const Config& config, io::Disk& disk) {
+  Result<bool> is_there = io::exists(disk, config.effective_wal_dir());
+  if (!is_there.ok() || !*is_there) return is_there;
+  return storage::Wal::exists(disk, config.effective_wal_dir());
+}
+
+Result<DataDir> open_data_dir(const Config& config, io::Disk& disk) {
+  Result<bool> has_proxy = io::exists(disk, config.data_dir + "/proxy");
+  if (has_proxy.ok() && *has_proxy) {
+    return Status(Code::kFailedPrecondition, "invalid datadir; both member and proxy directories exist");
+  }
+  Result<bool> initialized = has_log(config, disk);
+  if (!initialized.ok()) return initialized.status();
+  if (!*initialized && config.existing_cluster) {
+    return Status(Code::kUnimplemented, "joining an existing cluster is not part of this version yet: "
+                                        "start a member of its own, or use --initial-cluster-state new");
+  }
+  Status made = make_member_dirs(config, disk);
+  if (!made.ok()) return made;
+  warn_of_strangers(config, disk);
+  Result<DataDir> out = *initialized ? reopen(config, disk) : create(config, disk);
+  if (!out.ok()) return out;
+
+  storage::LevelDbOptions options;
+  options.write_buffer_bytes = kWriteBufferBytes;
+  options.block_cache_bytes = kBlockCacheBytes;
+  Result<std::unique_ptr<storage::LevelDbEngine>> engine =
+      storage::LevelDbEngine::open(disk, config.member_dir() + "/store", options);
+  if (!engine.ok()) return engine.status();
+  out->engine = std::move(*engine);
+  return out;
+}
+
+}  // namespace server

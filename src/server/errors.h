@@ -1,0 +1,30 @@
+// The errors of etcd's catalogue that the glue itself gives, with the code and text that go on the wire (feature map 2.1, 2.2).
+// Clients recover the error from the text: byte-exact. Errors of the store come from mvcc/ already in this form.
+#pragma once
+
+#include "base/status.h"
+
+namespace server::errors {
+
+using base::Code;
+using base::Status;
+
+inline Status no_leader() { return Status(Code::kUnavailable, "etcdserver: no leader"); }
+inline Status leader_changed() { return Status(Code::kUnavailable, "etcdserver: leader changed"); }
+inline Status stopped() { return Status(Code::kUnavailable, "etcdserver: server stopped"); }
+inline Status timeout() { return Status(Code::kUnavailable, "etcdserver: request timed out"); }
+inline Status timeout_leader_fail() {
+  return Status(Code::kUnavailable, "etcdserver: request timed out, possibly due to previous leader failure");
+}
+inline Status request_too_large() { return Status(Code::kInvalidArgument, "etcdserver: request is too large"); }
+// Travels with Unknown, as from etcd (R2.64).
+inline Status too_many_requests() { return Status(Code::kUnknown, "etcdserver: too many requests"); }
+inline Status no_space() { return Status(Code::kResourceExhausted, "etcdserver: mvcc: database space exceeded"); }
+inline Status corrupt() { return Status(Code::kDataLoss, "etcdserver: corrupt cluster"); }
+inline Status not_capable() { return Status(Code::kFailedPrecondition, "etcdserver: not capable"); }
+inline Status learner_unsupported() { return Status(Code::kFailedPrecondition, "etcdserver: rpc not supported for learner"); }
+inline Status invalid_client_api_version() {
+  return Status(Code::kInvalidArgument, "etcdserver: invalid client api version");
+}
+
+}  // namespace server::errors

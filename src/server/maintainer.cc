@@ -1,0 +1,189 @@
+#include "server/maintainer.h"
+
+#include "base/log.h"
+#include "mvcc/compaction_task.h"
+#include "mvcc/hash_task.h"
+#include "mvcc/store.h"
+#include "server/errors.h"
+#include "server/metrics.h"
+#include "server/node.h"
+
+namespace server {
+namespace {
+
+using base::Result;
+using base::Status;
+
+constexpr base::Duration kSleepBetweenBatches = std::chrono::milliseconds(10);
+
+// etcd prints sizes as humanize does: "25 kB", "2.1 GB".
+std::string human_bytes(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+  if (bytes < 10) return std::to_string(bytes) + " B";
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 999.5 && unit + 1 < std::size(kUnits); ++unit) value /= 1000;
+  char text[32];
+  std::snprintf(text, sizeof text, unit > 0 && value < 9.95 ? "%.1f %s" : "%.0f %s", value, kUnits[unit]);
+  return text;
+}
+
+}  // namespace
+
+// One task and what comes after it.
+struct Maintainer::Work {
+  std::unique_ptr<mvcc::Task> task;             // null: a compaction, fetched from the store when its turn comes
+  mvcc::CompactionTask* compaction = nullptr;   // the same, if it is one
+  std::function<void(const Status&)> done;      // of hashes
+  base::Instant began{};
+};
+
+Maintainer::Maintainer(Node& node) : node_(node) {}
+Maintainer::~Maintainer() = default;
+
+void Maintainer::start() {
+  if (node_.store().compaction_waiting()) on_compaction();
+}
+
+void Maintainer::on_compaction() {
+  queue_.push_back(std::make_unique<Work>());
+  next();
+}
+
+void Maintainer::when_compacted(std::function<void(const Status&)> done) {
+  if (stopped_) return done(errors::stopped());
+  waiting_.push_back({node_.store().compact_revision(), 0, std::move(done)});
+  settle();
+}
+
+void Maintainer::hash_kv(int64_t revision, std::function<void(const Result<HashAnswer>&)> done) {
+  if (stopped_) return done(errors::stopped());
+  const int64_t current = node_.store().current_revision();
+  if (const mvcc::KeyHash* cached = node_.store().hashes().find(revision)) {
+    return done(HashAnswer{cached->hash, cached->compact_revision, cached->revision, current});
+  }
+  if (queue_.size() >= kHashesWaitingMax) return done(errors::too_many_requests());
+  auto work = std::make_unique<Work>();
+  auto task = std::make_unique<mvcc::HashTask>(node_.store(), revision);
+  work->done = [&node = node_, done = std::move(done), task = task.get()](const Status& status) {
+    if (!status.ok()) return done(status);
+    const mvcc::KeyHash& hash = task->result();
+    done(HashAnswer{hash.hash, hash.compact_revision, hash.revision, node.store().current_revision()});
+  };
+  work->task = std::move(task);
+  queue_.push_back(std::move(work));
+  next();
+}
+
+void Maintainer::next() {
+  if (running_ != nullptr || stopped_) return;
+  while (!queue_.empty()) {
+    running_ = std::move(queue_.front());
+    queue_.pop_front();
+    if (running_->task == nullptr) {
+      std::unique_ptr<mvcc::CompactionTask> compaction = node_.store().next_compaction();
+      running_->compaction = compaction.get();
+      running_->task = std::move(compaction);
+    }
+    if (running_->task != nullptr) break;
+    running_.reset();  // Merged into one that ran already.
+  }
+  if (running_ == nullptr) return;
+  running_->began = node_.environment().loop.clock().now();
+  go_on();
+}
+
+void Maintainer::go_on() {
+  if (stopped_) return;
+  mvcc::Task* task = running_->task.get();
+  if (!task->wants_read()) return node_.environment().loop.post([this] { step(); });
+  reading_ = true;
+  node_.environment().helper.submit([task] { task->read(); },
+                                    [this] {
+                                      reading_ = false;
+                                      step();
+                                    });
+}
+
+void Maintainer::step() {
+  if (stopped_) return;
+  const bool reads_rows = running_->task->wants_read();
+  const base::Instant before = node_.environment().loop.clock().now();
+  const bool finished = running_->task->step();
+  const base::Duration pause = node_.environment().loop.clock().now() - before;
+  if (running_->compaction != nullptr) {
+    Metrics& metrics = node_.metrics();
+    (reads_rows ? metrics.compaction_pause_ms : metrics.index_compaction_pause_ms).observe(static_cast<double>(pause.count()) / 1e6);
+    node_.schedule_commit();
+  }
+  if (finished) return finish();
+  if (running_->compaction == nullptr || !reads_rows) return go_on();
+  const base::Duration sleep =
+      node_.config().compaction_sleep_interval > base::Duration(0) ? node_.config().compaction_sleep_interval : kSleepBetweenBatches;
+  node_.environment().loop.after(sleep, [this] {
+    if (!stopped_) go_on();
+  });
+}
+
+void Maintainer::finish() {
+  const std::unique_ptr<Work> work = std::move(running_);
+  const base::Duration took = node_.environment().loop.clock().now() - work->began;
+  const Status& status = work->task->status();
+  if (work->compaction == nullptr) {
+    node_.metrics().hash_rev_duration.observe_ns(took.count());
+    work->done(status);
+  } else if (!status.ok()) {
+    base::fatal("store: compaction met damage: " + status.to_string());
+  } else {
+    Metrics& metrics = node_.metrics();
+    metrics.compaction_total_ms.observe(static_cast<double>(took.count()) / 1e6);
+    metrics.compaction_keys.add(work->compaction->erased());
+    metrics.compaction_last.set(static_cast<double>(node_.environment().loop.clock().unix_ns() / 1'000'000'000));
+    const uint64_t size = node_.db_size_bytes(), in_use = node_.db_size_in_use_bytes();
+    base::log::info("finished scheduled compaction", {{"compact-revision", work->compaction->revision()},
+                                                      base::log::Field::duration("took", took.count()),
+                                                      {"number-of-keys-compacted", work->compaction->erased()},
+                                                      {"hash", work->compaction->hash()},
+                                                      {"current-db-size-bytes", size},
+                                                      {"current-db-size", human_bytes(size)},
+                                                      {"current-db-size-in-use-bytes", in_use},
+                                                      {"current-db-size-in-use", human_bytes(in_use)}});
+    settle();
+  }
+  next();
+}
+
+// Who waits for a compaction is answered one whole commit after its rows were erased.
+void Maintainer::settle() {
+  for (Waiting& waiting : waiting_) {
+    if (waiting.commits_left == 0 && node_.store().finished_compact_revision() >= waiting.revision) {
+      waiting.commits_left = node_.backend().commit_running() ? 2 : 1;
+    }
+  }
+  if (node_.backend().pending_changes() == 0 && !node_.backend().commit_running()) return on_commit();
+  node_.schedule_commit();
+}
+
+void Maintainer::on_commit() {
+  std::vector<Waiting> ready;
+  std::erase_if(waiting_, [&](Waiting& waiting) {
+    if (waiting.commits_left == 0 || --waiting.commits_left > 0) return false;
+    ready.push_back(std::move(waiting));
+    return true;
+  });
+  for (Waiting& waiting : ready) waiting.done(Status());
+}
+
+void Maintainer::stop() {
+  stopped_ = true;
+  std::vector<Waiting> waiting;
+  waiting.swap(waiting_);
+  for (Waiting& one : waiting) one.done(errors::stopped());
+  for (std::unique_ptr<Work>& work : queue_) {
+    if (work->done) work->done(errors::stopped());
+  }
+  queue_.clear();
+  if (running_ != nullptr && running_->done) running_->done(errors::stopped());
+}
+
+}  // namespace server

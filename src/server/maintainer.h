@@ -1,0 +1,67 @@
+// The store's work in the background: commits' bookkeeping, physical compaction, hashes. One piece of work at a time, in
+// bounded steps: rows are read on the helper thread from a view, what follows from them is decided on the core loop.
+// Owner: core loop. Source: etcd mvcc compaction and hash; wire-and-disk 6.6-6.8.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/status.h"
+
+namespace server {
+
+class Node;
+
+struct HashAnswer {
+  uint32_t hash = 0;
+  int64_t compact_revision = 0;
+  int64_t revision = 0;          // what was hashed up to
+  int64_t current_revision = 0;  // of the store when it was asked
+};
+
+// HashKV requests that wait; more are refused.
+inline constexpr size_t kHashesWaitingMax = 64;
+
+class Maintainer {
+ public:
+  explicit Maintainer(Node& node);
+  ~Maintainer();
+  Maintainer(const Maintainer&) = delete;
+  Maintainer& operator=(const Maintainer&) = delete;
+
+  void start();  // goes on with a compaction that a restart interrupted
+  void stop();
+
+  // A compaction was applied: its physical part is due.
+  void on_compaction();
+  // Runs `done` when every compaction applied so far is physically done and durable.
+  void when_compacted(std::function<void(const base::Status&)> done);
+  void hash_kv(int64_t revision, std::function<void(const base::Result<HashAnswer>&)> done);
+  // The engine has taken a commit.
+  void on_commit();
+
+ private:
+  struct Work;
+  struct Waiting {
+    int64_t revision;
+    int commits_left;  // 0: its compaction is not finished
+    std::function<void(const base::Status&)> done;
+  };
+  void next();
+  void go_on();
+  void step();
+  void finish();
+  void settle();
+
+  Node& node_;
+  std::deque<std::unique_ptr<Work>> queue_;
+  std::unique_ptr<Work> running_;
+  std::vector<Waiting> waiting_;
+  bool reading_ = false;  // the helper thread has running_'s task
+  bool stopped_ = false;
+};
+
+}  // namespace server

@@ -1,0 +1,453 @@
+#include "server/node.h"
+
+#include <google/protobuf/message.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "membership.pb.h"
+#include "rpc.pb.h"
+#include "server/applier.h"
+#include "server/errors.h"
+#include "server/maintainer.h"
+#include "server/metrics.h"
+#include "server/raft_driver.h"
+#include "storage/keyspace.h"
+
+namespace server {
+namespace {
+
+using base::Index;
+using base::NodeId;
+using base::Status;
+using base::Term;
+using storage::Bucket;
+
+constexpr base::Duration kPublishRetry = std::chrono::seconds(1);
+
+storage::BackendOptions backend_options(const Config& config) {
+  storage::BackendOptions options;
+  if (config.backend_batch_interval > base::Duration(0)) options.commit_interval = config.backend_batch_interval;
+  if (config.backend_batch_limit > 0) options.commit_changes_max = static_cast<uint64_t>(config.backend_batch_limit);
+  return options;
+}
+
+base::Result<uint64_t> read_meta_number(const storage::Backend& backend, std::string_view key) {
+  base::Result<std::optional<std::string>> row = storage::read_row(backend, Bucket::kMeta, key);
+  if (!row.ok()) return row.status();
+  if (!row->has_value()) return uint64_t{0};
+  if ((*row)->size() != 8) return Status(base::Code::kDataLoss, "the store's meta row " + std::string(key) + " is damaged");
+  return base::load_be64((*row)->data());
+}
+
+// Major and minor of "3.7.1"; the rest does not count.
+std::pair<int, int> minor_of(std::string_view version) {
+  int parts[2] = {0, 0};
+  size_t part = 0;
+  for (const char c : version) {
+    if (c == '.' && ++part == 2) break;
+    if (c >= '0' && c <= '9') parts[part] = parts[part] * 10 + (c - '0');
+  }
+  return {parts[0], parts[1]};
+}
+
+// The `confState` row: {"voters":[1,2],"auto_leave":false}, ids as full 64-bit numbers.
+base::Result<raft::ConfState> parse_conf_state(const std::string& json) {
+  const nlohmann::json object = nlohmann::json::parse(json, nullptr, false);
+  raft::ConfState state;
+  bool good = object.is_object();
+  const auto read_ids = [&](const char* key, std::vector<NodeId>* ids) {
+    const auto found = good ? object.find(key) : object.end();
+    if (!good || found == object.end()) return;
+    good = found->is_array();
+    for (const auto& item : *found) {
+      good = good && item.is_number_unsigned();
+      if (good) ids->push_back(NodeId(item.get<uint64_t>()));
+    }
+  };
+  read_ids("voters", &state.voters);
+  read_ids("learners", &state.learners);
+  read_ids("voters_outgoing", &state.voters_outgoing);
+  read_ids("learners_next", &state.learners_next);
+  if (good && object.contains("auto_leave")) state.auto_leave = object["auto_leave"] == true;
+  if (!good) return Status(base::Code::kDataLoss, "the store's meta row confState is damaged: " + json.substr(0, 200));
+  return state;
+}
+
+// A waiter or reader made of a function, for what is not on the hot path.
+class CallbackWaiter final : public Waiter {
+ public:
+  explicit CallbackWaiter(std::function<void(const Status&)> done) : done_(std::move(done)) {}
+  void done(Outcome outcome) override { done_(outcome.status); }
+
+ private:
+  std::function<void(const Status&)> done_;
+};
+
+class CallbackReader final : public Reader {
+ public:
+  explicit CallbackReader(std::function<void(const Status&)> done) : done_(std::move(done)) {}
+  void read(const Status& status) override { done_(status); }
+
+ private:
+  std::function<void(const Status&)> done_;
+};
+
+}  // namespace
+
+Node::Node(const Config& config, Environment environment, DataDir& data)
+    : config_(config),
+      environment_(environment),
+      engine_(std::move(data.engine)),
+      backend_(*engine_, backend_options(config)),
+      membership_(backend_, data.self, data.cluster_id, static_cast<size_t>(std::max<int64_t>(config.max_learners, 0))),
+      alarms_(backend_),
+      request_ids_(data.self, environment.loop.clock().unix_ns() / 1'000'000),
+      reads_(request_ids_),
+      applier_(std::make_unique<Applier>(*this)) {}
+
+Node::~Node() = default;
+
+base::Result<std::unique_ptr<Node>> Node::open(const Config& config, Environment environment, DataDir data) {
+  std::unique_ptr<Node> node(new Node(config, environment, data));
+  Status recovered = node->recover(data);
+  if (!recovered.ok()) return recovered;
+  return node;
+}
+
+Status Node::recover(DataDir& data) {
+  base::Result<uint64_t> index = read_meta_number(backend_, "consistent_index");
+  if (!index.ok()) return index.status();
+  base::Result<uint64_t> term = read_meta_number(backend_, "term");
+  if (!term.ok()) return term.status();
+  base::Result<std::optional<std::string>> version = storage::read_row(backend_, Bucket::kMeta, "storageVersion");
+  if (!version.ok()) return version.status();
+  base::Result<std::optional<std::string>> conf_row = storage::read_row(backend_, Bucket::kMeta, "confState");
+  if (!conf_row.ok()) return conf_row.status();
+  raft::ConfState conf_state;
+  if (conf_row->has_value()) {
+    base::Result<raft::ConfState> parsed = parse_conf_state(**conf_row);
+    if (!parsed.ok()) return parsed.status();
+    conf_state = std::move(*parsed);
+  }
+  consistent_index_ = Index(*index);
+  consistent_term_ = Term(*term);
+  storage_version_ = version->value_or("");
+  base::log::info("restore consistentIndex", {{"index", *index}});
+  if (consistent_index_ < data.snapshot.index) {
+    return Status(base::Code::kDataLoss, "the store of " + config_.member_dir() + " ends at entry " + std::to_string(*index) +
+                                             ", before the snapshot of the log at " + std::to_string(data.snapshot.index.value()) +
+                                             ": the store was damaged or replaced; restore the member from a snapshot, or remove "
+                                             "its data directory and let it join anew");
+  }
+  Status status = membership_.recover();
+  if (status.ok()) status = alarms_.recover();
+  if (!status.ok()) return status;
+  if (!membership_.cluster_version().empty()) {
+    base::log::info("enabled capabilities for version", {{"cluster-version", membership_.cluster_version()}});
+  }
+  mvcc::Options options;
+  if (config_.compaction_batch_limit > 0) options.compaction_batch_rows = static_cast<size_t>(config_.compaction_batch_limit);
+  store_ = std::make_unique<mvcc::Store>(backend_, options);
+  status = store_->recover();
+  if (!status.ok()) return status;
+  base::log::info("kvstore restored", {{"current-rev", store_->current_revision()}});
+  maintainer_ = std::make_unique<Maintainer>(*this);
+  driver_ = std::make_unique<RaftDriver>(*this, config_, environment_, data);
+  return driver_->start(data, consistent_index_, consistent_term_, conf_state);
+}
+
+void Node::start(std::function<void()> on_ready) {
+  on_ready_ = std::move(on_ready);
+  base::log::info("starting etcd server",
+                  {{"local-member-id", base::hex(id().value())},
+                   {"local-server-version", std::string(kVersion)},
+                   {"cluster-id", base::hex(membership_.cluster_id())},
+                   {"cluster-version", membership_.cluster_version().empty() ? "to_be_decided" : membership_.cluster_version()}});
+  next_tick_ = environment_.loop.clock().now();
+  maintainer_->start();
+  tick();
+}
+
+// One tick of raft's clock each heartbeat interval; missed ones are not made up for in a burst.
+void Node::tick() {
+  const base::Instant now = environment_.loop.clock().now();
+  const base::Duration interval = std::chrono::milliseconds(config_.heartbeat_ms);
+  next_tick_ = std::max(next_tick_ + interval, now);
+  tick_timer_ = environment_.loop.at(next_tick_, [this] { tick(); });
+  driver_->tick();
+  // Alone, there is nobody to wait for before an election.
+  if (leader() == base::kNoNode && driver_->alone()) driver_->campaign();
+  expire_waits(now);
+}
+
+base::Duration Node::request_timeout() const {
+  return std::chrono::seconds(5) + 2 * std::chrono::milliseconds(config_.election_ms);
+}
+
+// etcd's three texts by cause: here, whether the wait began around the time a leader was lost.
+Status Node::timeout_reason(base::Instant deadline) const {
+  const base::Instant began = deadline - request_timeout();
+  const base::Duration around = 2 * std::chrono::milliseconds(config_.election_ms);
+  if (lost_leader_at_ != base::Instant() && began > lost_leader_at_ - around && began < lost_leader_at_ + around) {
+    return errors::timeout_leader_fail();
+  }
+  return errors::timeout();
+}
+
+void Node::expire_waits(base::Instant now) {
+  waiters_.expire(now, [this](base::Instant deadline) { return timeout_reason(deadline); });
+  reads_.expire(now, errors::timeout());
+}
+
+void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter) {
+  const auto refuse = [&waiter](Status status) { waiter->done({std::move(status), 0, {}}); };
+  if (stopping_) return refuse(errors::stopped());
+  if (driver_->committed() - driver_->applied() > kCommitApplyGapMax || waiters_.size() >= kProposalsMax) {
+    return refuse(errors::too_many_requests());
+  }
+  wire::RequestHeader header;
+  header.id = request_ids_.next();
+  if (wire::internal_request_size(header, op, body.size()) > config_.max_request_bytes) return refuse(errors::request_too_large());
+  auto data = std::make_shared<const std::string>(wire::encode_internal_request(header, op, body));
+  Metrics& metrics = environment_.metrics;
+  Status proposed = driver_->propose(std::move(data));
+  if (!proposed.ok()) {
+    // Dropped: no leader now, or a transfer under way. The client waits its time out, as with etcd: a leader may come.
+    metrics.proposals_failed.add();
+  }
+  waiters_.add(header.id, std::move(waiter), environment_.loop.clock().now() + request_timeout());
+  metrics.proposals_pending.set(static_cast<double>(waiters_.size()));
+}
+
+void Node::linearizable_read(std::unique_ptr<Reader> reader) {
+  if (stopping_) return reader->read(errors::stopped());
+  if (reads_.size() >= kReadsMax) return reader->read(errors::too_many_requests());
+  reads_.add(std::move(reader), environment_.loop.clock().now() + request_timeout());
+  driver_->wake();
+}
+
+void Node::linearizable_barrier(std::function<void(const Status&)> done) {
+  linearizable_read(std::make_unique<CallbackReader>(std::move(done)));
+}
+
+Status Node::serializable_read_check() const {
+  if (stopping_) return errors::stopped();
+  return {};
+}
+
+// At the end of each turn of the driver: reads that may run now, a round for those that wait, the engine's next commit.
+void Node::after_turn() {
+  reads_.run(driver_->applied());
+  std::string context = reads_.take_request(environment_.loop.clock().now());
+  if (!context.empty()) driver_->request_read_index(std::move(context));
+  schedule_commit();
+  if (stopping_ && driver_->idle() && !backend_.commit_running()) begin_commit();
+}
+
+wire::ResponseHeader Node::header(int64_t revision) const {
+  return {membership_.cluster_id(), id().value(), revision, term().value()};
+}
+
+NodeId Node::leader() const { return driver_->leader(); }
+Term Node::term() const { return driver_->term(); }
+Index Node::committed_index() const { return driver_->committed(); }
+Index Node::applied_index() const { return driver_->applied(); }
+
+// --- the engine's commits -------------------------------------------------------------------------------------------------------
+
+void Node::set_consistent_index(Index index, Term term) {
+  consistent_index_ = index;
+  consistent_term_ = term;
+  consistent_index_moved_ = true;
+}
+
+void Node::schedule_commit() {
+  if (backend_.commit_running() || !has_uncommitted()) return;
+  const base::Instant now = environment_.loop.clock().now();
+  if (backend_.commit_due(now) || backend_.must_wait()) return begin_commit();
+  if (commit_timer_ != base::kNoTimer) return;
+  const std::optional<base::Instant> deadline = backend_.commit_deadline(now);
+  const base::Instant when = deadline.value_or(now + storage::BackendOptions().commit_interval);
+  commit_timer_ = environment_.loop.at(when, [this] {
+    commit_timer_ = base::kNoTimer;
+    if (!backend_.commit_running() && has_uncommitted()) begin_commit();
+  });
+}
+
+void Node::begin_commit() {
+  if (consistent_index_moved_) {
+    std::string number;
+    base::append_be64(number, consistent_index_.value());
+    storage::put_row(backend_, Bucket::kMeta, "consistent_index", number);
+    number.clear();
+    base::append_be64(number, consistent_term_.value());
+    storage::put_row(backend_, Bucket::kMeta, "term", number);
+    consistent_index_moved_ = false;
+  }
+  std::shared_ptr<storage::Commit> commit = backend_.begin_commit(consistent_index_.value());
+  if (commit == nullptr) {
+    if (stopping_ && on_stopped_) std::exchange(on_stopped_, nullptr)();
+    return;
+  }
+  struct Run {
+    Status done;
+    base::Duration took{0};
+  };
+  auto run = std::make_shared<Run>();
+  const base::Clock& clock = environment_.loop.clock();
+  environment_.helper.submit(
+      [this, commit, run, &clock] {
+        const base::Instant before = clock.now();
+        run->done = backend_.run(*commit);
+        run->took = clock.now() - before;
+      },
+      [this, commit, run, term = consistent_term_] {
+        environment_.metrics.backend_commit_duration.observe_ns(run->took.count());
+        if (!run->done.ok()) base::fatal("store: the state of the disk is unknown after a failed write: " + run->done.to_string());
+        const Index durable(commit->tag());
+        backend_.finish_commit(commit, run->done);
+        maintainer_->on_commit();
+        driver_->on_durable(durable, term);
+        if (stopping_) begin_commit();
+        else schedule_commit();
+      });
+}
+
+// --- the cluster --------------------------------------------------------------------------------------------------------------
+
+void Node::propose_message(wire::Op op, const google::protobuf::Message& message, std::function<void(const Status&)> done) {
+  propose(op, message.SerializeAsString(), std::make_unique<CallbackWaiter>(std::move(done)));
+}
+
+void Node::on_leader_change(NodeId from, NodeId to) {
+  Metrics& metrics = environment_.metrics;
+  metrics.has_leader.set(to == base::kNoNode ? 0 : 1);
+  metrics.is_leader.set(to == id() ? 1 : 0);
+  if (to != base::kNoNode) metrics.leader_changes_seen.add();
+  if (from != base::kNoNode) {
+    lost_leader_at_ = environment_.loop.clock().now();
+    reads_.fail_round(errors::leader_changed());
+  }
+  if (to == base::kNoNode) return;
+  publish();
+}
+
+// The first entry of a leader's term is applied: what it decides for the cluster it may decide now.
+void Node::on_empty_entry(Term) {
+  if (is_leader()) decide_cluster_version();
+}
+
+// Client traffic is served once this member's name and URLs are in the log, in this run.
+void Node::publish() {
+  if (publishing_ || stopping_ || on_ready_ == nullptr) return;
+  publishing_ = true;
+  membershippb::ClusterMemberAttrSetRequest request;
+  request.set_member_id(id().value());
+  request.mutable_member_attributes()->set_name(config_.name);
+  for (const Url& url : config_.advertise_client_urls) request.mutable_member_attributes()->add_client_urls(url.text);
+  propose_message(wire::Op::kClusterMemberAttrSet, request, [this](const Status& published) {
+    publishing_ = false;
+    if (stopping_) return;
+    if (!published.ok()) {
+      base::log::warn("failed to publish local member to cluster through raft",
+                      {{"local-member-id", base::hex(id().value())}, {"error", published}});
+      environment_.loop.after(kPublishRetry, [this] { publish(); });
+      return;
+    }
+    std::string attributes = "{Name:" + config_.name + " ClientURLs:[";
+    for (size_t i = 0; i < config_.advertise_client_urls.size(); ++i) {
+      attributes += (i > 0 ? " " : "") + config_.advertise_client_urls[i].text;
+    }
+    base::log::info("published local member to cluster through raft",
+                    {{"local-member-id", base::hex(id().value())},
+                     {"local-member-attributes", attributes + "]}"},
+                     {"cluster-id", base::hex(membership_.cluster_id())},
+                     base::log::Field::duration("publish-timeout", request_timeout().count())});
+    if (on_ready_) std::exchange(on_ready_, nullptr)();
+  });
+}
+
+// Alone, the cluster's version is ours. It only ever rises.
+void Node::decide_cluster_version() {
+  const std::string version = std::string(kMinorVersion) + ".0";
+  if (version_proposed_ || membership_.cluster_version() == version || membership_.members().size() > 1) return;
+  version_proposed_ = true;
+  const bool first = membership_.cluster_version().empty();
+  base::log::info(first ? "setting up initial cluster version using v3 API" : "updating cluster version using v3 API",
+                  {{"cluster-version", std::string(kMinorVersion)}});
+  membershippb::ClusterVersionSetRequest request;
+  request.set_ver(version);
+  propose_message(wire::Op::kClusterVersionSet, request, [this](const Status& done) {
+    version_proposed_ = false;
+    if (!done.ok()) base::log::warn("failed to update cluster version", {{"error", done}});
+    else base::log::info("cluster version is updated", {{"cluster-version", std::string(kMinorVersion)}});
+  });
+}
+
+void Node::adopt_cluster_version(const std::string& version) {
+  const bool first = membership_.cluster_version().empty();
+  if (minor_of(version) > minor_of(kVersion)) {
+    base::fatal("invalid downgrade; server version is lower than determined cluster version: " + version);
+  }
+  const std::string minor = version.substr(0, version.rfind('.'));
+  base::log::info(first ? "set initial cluster version" : "updated cluster version",
+                  {{"cluster-id", base::hex(membership_.cluster_id())},
+                   {"local-member-id", base::hex(id().value())},
+                   {first ? "cluster-version" : "to", minor}});
+  membership_.set_cluster_version(version);
+  base::log::info("enabled capabilities for version", {{"cluster-version", minor}});
+  if (storage_version_ != version && minor_of(version) >= minor_of("3.6")) {
+    storage_version_ = version;
+    storage::put_row(backend_, Bucket::kMeta, "storageVersion", version);
+    base::log::info("updated storage version", {{"new-storage-version", version}});
+  }
+}
+
+// --- space --------------------------------------------------------------------------------------------------------------------
+
+int64_t Node::quota_bytes() const { return config_.quota_backend_bytes == 0 ? kQuotaBytesDefault : config_.quota_backend_bytes; }
+uint64_t Node::db_size_bytes() const { return engine_->size_bytes() + backend_.pending_bytes(); }
+// LevelDB reuses no space inside its files: what it has on disk is in use until its own compaction drops it.
+uint64_t Node::db_size_in_use_bytes() const { return db_size_bytes(); }
+
+bool Node::over_quota(int64_t cost) const {
+  if (quota_bytes() < 0 || cost <= 0) return false;
+  return db_size_bytes() + static_cast<uint64_t>(cost) >= static_cast<uint64_t>(quota_bytes());
+}
+
+void Node::propose_no_space_alarm() {
+  no_space_proposed_ = true;
+  etcdserverpb::AlarmRequest request;
+  request.set_memberid(id().value());
+  request.set_action(etcdserverpb::AlarmRequest::ACTIVATE);
+  request.set_alarm(etcdserverpb::NOSPACE);
+  propose_message(wire::Op::kAlarm, request, [this](const Status&) { no_space_proposed_ = false; });
+}
+
+// --- the end --------------------------------------------------------------------------------------------------------------------
+
+void Node::stop(std::function<void()> done) {
+  VERIFY(!stopping_);
+  stopping_ = true;
+  on_stopped_ = std::move(done);
+  environment_.loop.cancel(tick_timer_);
+  environment_.loop.cancel(commit_timer_);
+  maintainer_->stop();
+  waiters_.fail_all(errors::stopped());
+  reads_.fail_all(errors::stopped());
+  driver_->wake();
+}
+
+std::string Node::metrics_text() {
+  Metrics& metrics = environment_.metrics;
+  metrics.proposals_committed.set(static_cast<double>(committed_index().value()));
+  metrics.proposals_applied.set(static_cast<double>(applied_index().value()));
+  metrics.proposals_pending.set(static_cast<double>(waiters_.size()));
+  return metrics.expose();
+}
+
+}  // namespace server

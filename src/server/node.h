@@ -1,0 +1,171 @@
+// A member at work: the log, the state machine and what stands between them, without any socket. Everything from outside comes
+// through the constructor, so the simulator runs this class unchanged. Owner: core loop, all of it.
+//
+//   propose()  -> raft -> WAL (disk worker) -> commit -> Applier -> Waiter::done
+//   linearizable_read() -> one ReadIndex round for all that wait -> Reader::read
+//
+// Source of behaviour: etcd server/etcdserver/server.go.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/loop.h"
+#include "io/disk.h"
+#include "mvcc/store.h"
+#include "server/alarms.h"
+#include "server/config.h"
+#include "server/data_dir.h"
+#include "server/membership.h"
+#include "server/read_queue.h"
+#include "server/request_id.h"
+#include "server/waiters.h"
+#include "storage/backend.h"
+#include "wire/codec.h"
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace server {
+
+class Applier;
+class Maintainer;
+class RaftDriver;
+struct Metrics;
+
+// The threads and the world a member runs in; all outlive it.
+struct Environment {
+  base::Loop& loop;      // the core loop
+  base::Worker& disk;    // the log's appends and syncs
+  base::Worker& helper;  // engine commits, compaction walks, hashes
+  io::Disk& files;
+  uint64_t seed;
+  Metrics& metrics;
+};
+
+// etcd's flow limit: entries committed but not applied.
+inline constexpr uint64_t kCommitApplyGapMax = 5000;
+// Proposals that wait for their entry, by count and by bytes: over it, `too many requests`.
+inline constexpr size_t kProposalsMax = 200'000;
+inline constexpr size_t kReadsMax = 500'000;
+
+class Node {
+ public:
+  // Reads all state back into memory (store, members, alarms). REQUIRES: data from open_data_dir.
+  static base::Result<std::unique_ptr<Node>> open(const Config& config, Environment environment, DataDir data);
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // Starts ticking and proposing; `on_ready` runs once, when this member has published itself and may serve clients.
+  void start(std::function<void()> on_ready);
+  // Ends every wait with `server stopped`, makes what is applied durable, then runs `done`. Nothing may be called after.
+  void stop(std::function<void()> done);
+  bool stopping() const { return stopping_; }
+
+  // --- requests ---------------------------------------------------------------------------------------------------------------
+  // Puts a request into the log; `waiter` hears how applying it went, or why it will never know. `body`: a well-formed message
+  // of `op`. Refusals (size, flow, stop) come at once through the waiter.
+  void propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter);
+  // Runs `reader` when the state machine holds everything that was acknowledged before this call.
+  void linearizable_read(std::unique_ptr<Reader> reader);
+  void linearizable_barrier(std::function<void(const base::Status&)> done);
+  base::Status serializable_read_check() const;
+
+  // --- answers ----------------------------------------------------------------------------------------------------------------
+  wire::ResponseHeader header(int64_t revision) const;
+  wire::ResponseHeader header() const { return header(store().current_revision()); }
+
+  // --- state --------------------------------------------------------------------------------------------------------------------
+  const Config& config() const { return config_; }
+  const Environment& environment() const { return environment_; }
+  Metrics& metrics() const { return environment_.metrics; }
+  std::string metrics_text();
+  const Membership& membership() const { return membership_; }
+  const Alarms& alarms() const { return alarms_; }
+  Applier& applier() { return *applier_; }
+  mvcc::Store& store() { return *store_; }
+  const mvcc::Store& store() const { return *store_; }
+  storage::Backend& backend() { return backend_; }
+  const storage::Backend& backend() const { return backend_; }
+  Maintainer& maintainer() { return *maintainer_; }
+  size_t big_reads = 0;  // range_source counts itself here
+
+  base::NodeId id() const { return membership_.self(); }
+  base::NodeId leader() const;
+  base::Term term() const;
+  base::Index committed_index() const;
+  base::Index applied_index() const;
+  bool is_leader() const { return leader() == id(); }
+  bool is_learner() const { return membership_.is_learner(id()); }
+  const std::string& cluster_version() const { return membership_.cluster_version(); }
+  const std::string& storage_version() const { return storage_version_; }
+  int64_t quota_bytes() const;              // as Status shows it; the default filled in
+  uint64_t db_size_bytes() const;           // engine and what is not there yet
+  uint64_t db_size_in_use_bytes() const;
+  // True if `cost` more bytes would pass the quota (wire-and-disk 5.3).
+  bool over_quota(int64_t cost) const;
+
+  // --- for Applier and RaftDriver ---------------------------------------------------------------------------------------------
+  Membership& mutable_membership() { return membership_; }
+  Alarms& mutable_alarms() { return alarms_; }
+  void set_consistent_index(base::Index index, base::Term term);
+  std::unique_ptr<Waiter> take_waiter(uint64_t request_id) { return waiters_.take(request_id); }
+  void on_empty_entry(base::Term term);
+  void on_leader_change(base::NodeId from, base::NodeId to);
+  void on_read_state(std::string_view context, base::Index index) { reads_.confirm(context, index); }
+  void after_turn();
+  // Something waits in the pending batch: it is committed in time.
+  void schedule_commit();
+  void adopt_cluster_version(const std::string& version);
+  bool no_space_proposed() const { return no_space_proposed_; }
+  void propose_no_space_alarm();
+
+ private:
+  Node(const Config& config, Environment environment, DataDir& data);
+
+  base::Status recover(DataDir& data);
+  void tick();
+  void expire_waits(base::Instant now);
+  void publish();
+  void decide_cluster_version();
+  bool has_uncommitted() const { return consistent_index_moved_ || backend_.pending_changes() > 0; }
+  void begin_commit();
+  void propose_message(wire::Op op, const google::protobuf::Message& message, std::function<void(const base::Status&)> done);
+  base::Duration request_timeout() const;
+  base::Status timeout_reason(base::Instant deadline) const;
+
+  const Config config_;
+  Environment environment_;
+  std::unique_ptr<storage::Engine> engine_;
+  storage::Backend backend_;
+  Membership membership_;
+  Alarms alarms_;
+  std::unique_ptr<mvcc::Store> store_;
+  RequestIds request_ids_;
+  Waiters waiters_;
+  ReadQueue reads_;
+  std::unique_ptr<Applier> applier_;
+  std::unique_ptr<Maintainer> maintainer_;
+  std::unique_ptr<RaftDriver> driver_;
+
+  std::string storage_version_;
+  base::Index consistent_index_;  // of what is in the pending batch
+  base::Term consistent_term_;
+  bool consistent_index_moved_ = false;
+  base::TimerId commit_timer_ = base::kNoTimer;
+  base::TimerId tick_timer_ = base::kNoTimer;
+  base::Instant next_tick_{};
+  base::Instant lost_leader_at_{}, previous_lost_leader_at_{};
+  std::function<void()> on_ready_;
+  bool publishing_ = false;
+  bool version_proposed_ = false;
+  bool no_space_proposed_ = false;
+  bool stopping_ = false;
+  std::function<void()> on_stopped_;
+};
+
+}  // namespace server

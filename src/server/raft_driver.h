@@ -1,0 +1,117 @@
+// The shell around raft: the only place where Raft meets the log on disk and the other members. It never waits: while the disk
+// worker syncs one batch the next one collects, reads go on, and what is committed is applied (Raft with asynchronous storage
+// writes, thesis 10.2.1). Owner: core loop.
+//
+//   turn():  take what Raft has ready -> entries to the disk worker, committed entries to the applier, messages to the peers
+//
+// Invariant: no vote, acknowledgement or commit that needs an entry on disk leaves before its sync has returned.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "raft/memory_log.h"
+#include "raft/raw_node.h"
+#include "server/data_dir.h"
+#include "server/node.h"
+#include "storage/snap/snap.h"
+#include "storage/wal/wal.h"
+
+namespace server {
+
+// Applied entries that stay in memory for followers that lag, beyond what --snapshot-catchup-entries says at most these bytes.
+inline constexpr size_t kLogBytesKeptMax = 64u << 20;
+// A member alone in its cluster has nobody to catch up.
+inline constexpr uint64_t kLogEntriesKeptAlone = 128;
+// Entries applied in one go before other work on the loop gets its turn.
+inline constexpr size_t kApplyEntriesPerTurn = 2048;
+
+class RaftDriver {
+ public:
+  RaftDriver(Node& node, const Config& config, Environment environment, DataDir& data);
+  ~RaftDriver();
+  RaftDriver(const RaftDriver&) = delete;
+  RaftDriver& operator=(const RaftDriver&) = delete;
+
+  // Puts the log to work. `applied`, its term and `conf_state` as the store has them.
+  base::Status start(DataDir& data, base::Index applied, base::Term applied_term, const raft::ConfState& conf_state);
+  void tick();
+  void campaign();
+  // Asks for a turn of the loop; many calls, one turn.
+  void wake();
+
+  base::Status propose(std::shared_ptr<const std::string> data);
+  base::Status propose_conf_change(const raft::ConfChange& change);
+  void request_read_index(std::string context);
+
+  base::NodeId leader() const { return leader_; }
+  base::Term term() const;
+  base::Index committed() const { return committed_; }
+  base::Index applied() const { return applied_; }
+  base::Term applied_term() const { return applied_term_; }
+  const raft::ConfState& conf_state() const { return conf_state_; }
+  // We are the only voter.
+  bool alone() const { return conf_state_.voters.size() == 1 && conf_state_.voters[0] == node_.id(); }
+  // Nothing committed waits to be applied and nothing is on its way to the disk.
+  bool idle() const { return to_apply_.empty() && !disk_busy_ && appends_.empty(); }
+
+  // The engine durably holds everything up to `index`: a snapshot of the log may be due.
+  void on_durable(base::Index index, base::Term term);
+  // Takes no more work; entries under way are written.
+  void stop();
+
+  uint64_t syncs() const { return syncs_; }
+  uint64_t synced_entries() const { return synced_entries_; }
+
+ private:
+  void turn();
+  void handle_ready();
+  void start_append();
+  void step_own(raft::Message response);
+  void finish_append(const base::Status& done);
+  void prepare_log();
+  void apply_some();
+  void apply_entry(const raft::Entry& entry);
+  void apply_conf_change(const raft::Entry& entry);
+  void maybe_snapshot();
+  void compact_log(base::Index snapshot_index);
+  void log_leader(base::NodeId from, base::NodeId to);
+
+  struct AppendJob;
+  struct ApplyJob {
+    std::vector<raft::Entry> entries;
+    size_t next = 0;
+    std::vector<raft::Message> responses;
+  };
+
+  Node& node_;
+  const Config& config_;
+  Environment environment_;
+  std::unique_ptr<storage::Wal> wal_;
+  storage::SnapDir snap_dir_;
+  raft::MemoryLog log_;
+  std::unique_ptr<raft::Logger> logger_;
+  std::unique_ptr<raft::RawNode> raft_;
+
+  std::deque<raft::Message> appends_;  // for the disk, in order
+  std::unique_ptr<AppendJob> job_;     // on the disk
+  bool disk_busy_ = false;
+  std::deque<ApplyJob> to_apply_;
+  raft::ConfState conf_state_;
+  base::NodeId leader_ = base::kNoNode;
+  base::Index committed_, applied_, snapshot_index_;
+  base::Term applied_term_;
+  base::Index durable_;
+  base::Term durable_term_;
+  std::unique_ptr<storage::WalSnapshot> job_snapshot_;  // a record for the next write
+  bool snapshot_running_ = false;
+  bool preparing_ = false;
+  bool turn_posted_ = false;
+  bool stopped_ = false;
+  uint64_t syncs_ = 0, synced_entries_ = 0;
+};
+
+}  // namespace server

@@ -1,0 +1,259 @@
+#include "server/run.h"
+
+#include <unistd.h>
+
+#include <asio.hpp>
+#include <csignal>
+#include <optional>
+#include <random>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "io/real_disk.h"
+#include "net/asio_loop.h"
+#include "net/listener.h"
+#include "net/spawn.h"
+#include "rpc/server.h"
+#include "server/metrics.h"
+#include "server/node.h"
+#include "server/notify.h"
+#include "server/pages.h"
+#include "server/services.h"
+
+namespace server {
+namespace {
+
+using base::Status;
+
+constexpr auto kClientDrainPatience = std::chrono::seconds(3);
+constexpr auto kStopPatience = std::chrono::seconds(5);
+
+rpc::ServerOptions rpc_options(const Config& config, bool grpc, bool http) {
+  rpc::ServerOptions options;
+  options.message_bytes_max = config.max_request_bytes + kRequestOverheadBytes;
+  options.concurrent_streams_max = config.max_concurrent_streams;
+  options.keepalive_min_time = config.grpc_keepalive_min_time;
+  options.keepalive_interval = config.grpc_keepalive_interval;
+  options.keepalive_timeout = config.grpc_keepalive_timeout;
+  options.serve_grpc = grpc;
+  options.serve_http = http;
+  return options;
+}
+
+// One member as a process: threads, ports, signals. Everything happens on the core loop.
+class Process {
+ public:
+  explicit Process(const Config& config)
+      : config_(config),
+        loop_(home_, clock_),
+        metrics_(config),
+        signals_(home_),
+        disk_worker_(home_, "etcd-disk"),
+        helper_worker_(home_, "etcd-helper") {}
+
+  int run();
+  int stopped_by() const { return stopped_by_; }
+
+ private:
+  struct Front {  // one server and the ports it will serve once the member is ready
+    Port port;
+    std::unique_ptr<rpc::Server> server;
+    rpc::ServerOptions options;
+    std::vector<std::unique_ptr<net::Listener>> listeners;
+  };
+
+  Status bind();
+  Status bind(Port port, const Urls& urls, bool grpc, bool http);
+  Status open();
+  void serve(Front& front);
+  void on_ready();
+  void begin_stop(int signal);
+  asio::awaitable<void> stop_all();
+  int fail(const Status& status);
+
+  const Config config_;
+  base::RealClock clock_;
+  io::RealDisk disk_;
+  asio::io_context home_{1};
+  net::AsioLoop loop_;
+  Metrics metrics_;
+  std::unique_ptr<Node> node_;
+  std::unique_ptr<Pages> pages_;
+  std::vector<Front> fronts_;
+  asio::signal_set signals_;
+  int stopped_by_ = 0;
+  net::WorkerThread disk_worker_, helper_worker_;  // last: what they are at ends before anything above goes
+};
+
+Status Process::bind(Port port, const Urls& urls, bool grpc, bool http) {
+  if (urls.empty()) return {};
+  Front front;
+  front.port = port;
+  front.options = rpc_options(config_, grpc, http);
+  front.server = std::make_unique<rpc::Server>(home_, std::vector<asio::io_context*>(), clock_, front.options);
+  net::ListenOptions options;
+  options.reuse_port = config_.socket_reuse_port;
+  for (const Url& url : urls) {
+    if (url.is_tls()) {
+      return Status(base::Code::kUnimplemented, "listening with TLS on " + url.text + " is not part of this version yet");
+    }
+    base::Result<std::unique_ptr<net::Listener>> listener =
+        url.is_unix() ? net::Listener::unix_socket(home_, url.address())
+                      : net::Listener::tcp(home_, url.hostname(), static_cast<uint16_t>(std::stoi(url.port())), options);
+    if (!listener.ok()) return listener.status();
+    front.listeners.push_back(std::move(*listener));
+  }
+  fronts_.push_back(std::move(front));
+  return {};
+}
+
+// Ports are taken before the data directory is touched: a member started twice fails here and harms nothing.
+Status Process::bind() {
+  const bool http_apart = !config_.listen_client_http_urls.empty();
+  base::log::info("configuring peer listeners", {{"listen-peer-urls", texts(config_.listen_peer_urls)}});
+  Status status = bind(Port::kPeer, config_.listen_peer_urls, false, true);
+  if (!status.ok()) return status;
+  base::log::info("configuring client listeners", {{"listen-client-urls", texts(config_.listen_client_urls)}});
+  status = bind(Port::kClient, config_.listen_client_urls, true, !http_apart);
+  if (status.ok() && http_apart) status = bind(Port::kClient, config_.listen_client_http_urls, false, true);
+  if (status.ok()) status = bind(Port::kMetrics, config_.listen_metrics_urls, false, true);
+  return status;
+}
+
+Status Process::open() {
+  base::Result<bool> initialized = has_log(config_, disk_);
+  if (!initialized.ok()) return initialized.status();
+  log_start(config_, *initialized);
+  base::Result<DataDir> data = open_data_dir(config_, disk_);
+  if (!data.ok()) return data.status();
+  base::log::info("starting local member",
+                  {{"local-member-id", base::hex(data->self.value())}, {"cluster-id", base::hex(data->cluster_id)}});
+  std::random_device entropy;
+  const uint64_t seed = static_cast<uint64_t>(entropy()) << 32 | entropy();
+  base::Result<std::unique_ptr<Node>> node =
+      Node::open(config_, Environment{loop_, disk_worker_, helper_worker_, disk_, seed, metrics_}, std::move(*data));
+  if (!node.ok()) return node.status();
+  node_ = std::move(*node);
+  pages_ = std::make_unique<Pages>(*node_, config_);
+  return {};
+}
+
+void Process::serve(Front& front) {
+  rpc::Server& server = *front.server;
+  if (front.options.serve_grpc) {
+    add_kv_service(server, *node_);
+    add_cluster_service(server, *node_);
+    add_maintenance_service(server, *node_);
+    server.set_call_observer([this](std::string_view path, bool, std::optional<base::Code> ended) {
+      const GrpcMethodMetrics* method = metrics_.grpc_method(path);
+      if (method == nullptr) return;
+      if (ended) method->end(*ended, 0);
+      else method->begin();
+    });
+  }
+  if (front.options.serve_http) {
+    server.set_http_handler([this, port = front.port](std::shared_ptr<rpc::HttpCall> call) { pages_->serve(port, std::move(call)); });
+  }
+  for (std::unique_ptr<net::Listener>& listener : front.listeners) {
+    const std::string address = listener->address();
+    server.listen(std::move(listener), front.options);
+    if (front.port == Port::kPeer) {
+      base::log::info("serving peer traffic", {{"address", address}});
+    } else if (front.port == Port::kMetrics) {
+      base::log::info("serving metrics", {{"address", address}});
+    } else {
+      const char* traffic = !front.options.serve_http ? "grpc" : front.options.serve_grpc ? "grpc+http" : "http";
+      base::log::info("serving client traffic insecurely; this is strongly discouraged!", {{"traffic", traffic}, {"address", address}});
+    }
+  }
+  front.listeners.clear();
+}
+
+void Process::on_ready() {
+  base::log::info("ready to serve client requests");
+  for (Front& front : fronts_) {
+    if (front.port != Port::kPeer) serve(front);
+  }
+  base::log::info("notifying init daemon");
+  if (notify_service_manager("READY=1")) base::log::info("successfully notified init daemon");
+}
+
+void Process::begin_stop(int signal) {
+  stopped_by_ = signal;
+  base::log::info("received signal; shutting down", {{"signal", signal == SIGINT ? "interrupt" : "terminated"}});
+  base::log::info("closing etcd server", {{"name", config_.name},
+                                          {"data-dir", config_.data_dir},
+                                          {"advertise-peer-urls", texts(config_.advertise_peer_urls)},
+                                          {"advertise-client-urls", texts(config_.advertise_client_urls)}});
+  (void)notify_service_manager("STOPPING=1");
+  net::spawn(home_.get_executor(), "stop", stop_all());
+}
+
+// First the clients' calls end (or run out of patience), then the member makes what it applied durable.
+asio::awaitable<void> Process::stop_all() {
+  for (Front& front : fronts_) {
+    if (front.port != Port::kPeer) co_await front.server->stop(kClientDrainPatience);
+  }
+  for (Front& front : fronts_) {
+    if (front.port == Port::kPeer) co_await front.server->stop(std::chrono::nanoseconds(0));
+  }
+  node_->stop([this] { home_.stop(); });
+  loop_.after(kStopPatience, [this] {
+    base::log::warn("the store did not come to rest in time; what is not there yet is in the log");
+    home_.stop();
+  });
+}
+
+int Process::fail(const Status& status) {
+  base::log::write(base::log::Level::kFatal, "discovery failed", {{"error", status}});
+  base::log::flush();
+  return 1;
+}
+
+int Process::run() {
+  Status status = bind();
+  if (status.ok()) status = open();
+  if (!status.ok()) return fail(status);
+  signals_.add(SIGINT);
+  signals_.add(SIGTERM);
+  signals_.async_wait([this](const asio::error_code& error, int signal) {
+    if (!error) begin_stop(signal);
+  });
+  base::log::info("now serving peer/client/metrics",
+                  {{"local-member-id", base::hex(node_->id().value())},
+                   {"initial-advertise-peer-urls", texts(config_.advertise_peer_urls)},
+                   {"listen-peer-urls", texts(config_.listen_peer_urls)},
+                   {"advertise-client-urls", texts(config_.advertise_client_urls)},
+                   {"listen-client-urls", texts(config_.listen_client_urls)},
+                   {"listen-metrics-urls", texts(config_.listen_metrics_urls)}});
+  for (Front& front : fronts_) {
+    if (front.port == Port::kPeer) serve(front);
+  }
+  node_->start([this] { on_ready(); });
+  home_.run();
+  base::log::info("closed etcd server", {{"name", config_.name},
+                                         {"data-dir", config_.data_dir},
+                                         {"advertise-peer-urls", texts(config_.advertise_peer_urls)},
+                                         {"advertise-client-urls", texts(config_.advertise_client_urls)}});
+  base::log::flush();
+  return 0;
+}
+
+}  // namespace
+
+int run(const Config& config) {
+  int stopped_by = 0;
+  {
+    Process process(config);
+    const int code = process.run();
+    stopped_by = process.stopped_by();
+    if (stopped_by == 0) return code;
+  }
+  // As etcd: die by the signal that was asked for, so that the parent sees it; process 1 cannot, and exits.
+  if (getpid() == 1) return 0;
+  std::signal(stopped_by, SIG_DFL);
+  raise(stopped_by);
+  return 0;
+}
+
+}  // namespace server
