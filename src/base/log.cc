@@ -1,9 +1,10 @@
 #include "base/log.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <spdlog/async.h>
 #include <spdlog/async_logger.h>
 #include <spdlog/details/thread_pool.h>
-#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
 #include <unistd.h>
 
@@ -254,6 +255,13 @@ void write_line(Level level, std::string_view logger, std::string_view msg, cons
   emit(pipeline, level, logger, msg, fields, count, where, at_ns);
 }
 
+// Signals are for the threads that wait for them; and a pipe whose reader left is an error here, not the end.
+void block_signals() {
+  sigset_t all;
+  sigfillset(&all);
+  (void)pthread_sigmask(SIG_BLOCK, &all, nullptr);
+}
+
 // zap.Open: the sinks sorted and without doubles; /dev/null silences the rest.
 Result<std::vector<std::unique_ptr<Sink>>> open_outputs(const Options& options) {
   std::vector<std::string> paths;
@@ -501,7 +509,7 @@ Status configure(const Options& options) {
   try {
     auto next = std::make_unique<Pipeline>();
     next->console = options.console;
-    next->pool = std::make_shared<spdlog::details::thread_pool>(kQueueLinesMax, 1);
+    next->pool = std::make_shared<spdlog::details::thread_pool>(kQueueLinesMax, 1, block_signals);
     next->outputs = std::make_shared<Outputs>(std::move(sinks).value());
     next->logger = std::make_shared<spdlog::async_logger>("etcd", next->outputs, next->pool,
                                                           spdlog::async_overflow_policy::overrun_oldest);
