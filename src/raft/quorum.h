@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
+#include "base/verify.h"
 #include "raft/types.h"
 
 namespace raft {
