@@ -193,6 +193,7 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
 
   asio::io_context& loop() { return loop_; }
   rpc::Channel& channel() { return channel_; }
+  const std::string& token() const { return token_; }
 
  private:
   struct Call {
@@ -283,6 +284,9 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
 
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Client::~Client() = default;
+
+rpc::Channel& Client::channel() { return impl_->channel(); }
+const std::string& Client::token() const { return impl_->token(); }
 
 namespace {
 

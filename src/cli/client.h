@@ -20,6 +20,9 @@ class io_context;
 namespace google::protobuf {
 class MessageLite;
 }
+namespace rpc {
+class Channel;
+}
 
 namespace cli {
 
@@ -60,6 +63,10 @@ class Client {
   // All messages of a stream that answers one request. Not retried, not logged.
   base::Status read_stream(std::string_view method, const google::protobuf::MessageLite& request, Deadline deadline,
                            std::function<base::Status(std::string)> on_message);
+
+  // For load generators, which retry and log nothing themselves.
+  rpc::Channel& channel();
+  const std::string& token() const;  // empty: not logged in
 
  private:
   class Impl;

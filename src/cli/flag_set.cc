@@ -9,6 +9,7 @@
 #include "base/flags.h"
 #include "base/log.h"
 #include "base/verify.h"
+#include "cli/text.h"
 
 namespace cli {
 namespace {
@@ -25,14 +26,6 @@ Status number_error(std::string_view function, std::string_view text, std::strin
 // base::flags words a bad number as Go's package flag does; strconv itself says "invalid syntax".
 std::string_view strconv_words(const Status& error) {
   return error.text() == "value out of range" ? "value out of range" : "invalid syntax";
-}
-
-// %g with the fewest digits that read back as the same number, as Go prints a float.
-std::string float_text(double value) {
-  char buffer[32];
-  const auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, value);
-  VERIFY(error == std::errc());
-  return std::string(buffer, end);
 }
 
 Result<double> parse_float(std::string_view text) {

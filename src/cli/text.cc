@@ -1,8 +1,10 @@
 #include "cli/text.h"
 
+#include <charconv>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/bytes.h"
 #include "base/verify.h"
@@ -124,6 +126,18 @@ base::Result<std::string> unquote(std::string_view literal) {
     }
   }
   return out;
+}
+
+std::string float_text(double value) {
+  char buffer[64] = {};
+  const auto scientific = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
+  const std::string_view text(buffer, static_cast<size_t>(scientific.ptr - buffer));
+  const size_t at = text.find('e');
+  if (at == std::string_view::npos) return std::isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf";
+  const int exponent = std::atoi(text.data() + at + 1);  // to_chars ends in the exponent; the buffer is longer
+  if (exponent < -4 || exponent >= 6) return std::string(text);
+  const auto fixed = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed);
+  return std::string(buffer, fixed.ptr);
 }
 
 std::string_view trimmed(std::string_view text) {

@@ -18,6 +18,9 @@ std::string humanize_bytes(uint64_t bytes);
 // The inside of a Go string literal in double quotes or back quotes (strconv.Unquote). Error: "invalid syntax".
 base::Result<std::string> unquote(std::string_view literal);
 
+// Go's %g: the fewest digits that read back as the same number, an exponent below 1e-4 and from 1e+06 on.
+std::string float_text(double value);
+
 // Without white space at both ends.
 std::string_view trimmed(std::string_view text);
 

@@ -147,10 +147,11 @@ Exit run_health(const Invocation& invocation) {
   return exit;
 }
 
-// Asks every endpoint the same, one after the other; those that fail are reported as they do. The last failure is left in `last`.
+// Asks every endpoint the same, one after the other, and reports those that fail as they do. `last`: the last failure.
 template <class Answer>
 Exit ask_each(const Invocation& invocation, Setup& setup, const char* what, std::string_view method,
-              const google::protobuf::MessageLite& request, std::vector<std::pair<std::string, Answer>>& answers, Status& last) {
+              const google::protobuf::MessageLite& request, std::vector<std::pair<std::string, Answer>>& answers,
+              Status& last) {
   std::vector<std::string> endpoints;
   Exit exit = prepare(invocation, setup);
   if (exit.code == kExitOk) exit = list_endpoints(invocation, setup, endpoints);
@@ -175,7 +176,8 @@ Exit run_status(const Invocation& invocation) {
   Setup setup;
   Status last;
   std::vector<std::pair<std::string, etcdserverpb::StatusResponse>> answers;
-  Exit exit = ask_each(invocation, setup, "status", "/etcdserverpb.Maintenance/Status", etcdserverpb::StatusRequest(), answers, last);
+  const etcdserverpb::StatusRequest request;
+  Exit exit = ask_each(invocation, setup, "status", "/etcdserverpb.Maintenance/Status", request, answers, last);
   if (exit.code != kExitOk) return exit;
   std::vector<EndpointStatus> list;
   for (auto& [endpoint, status] : answers) list.push_back({endpoint, std::move(status)});

@@ -1,5 +1,5 @@
-// JSON as Go's encoding/json makes it of the API's structures: names of the .proto files in their order, fields with zero values
-// left out, bytes in base64, 64-bit numbers as numbers. Pure; any thread.
+// JSON as Go's encoding/json makes it of the API's structures: names of the .proto files in their order, fields with zero
+// values left out, bytes in base64, 64-bit numbers as numbers. Pure; any thread.
 #pragma once
 
 #include <string>

@@ -55,8 +55,8 @@ Cells health_cells(const std::vector<EndpointHealth>& list) {
 }
 
 Cells status_cells(const std::vector<EndpointStatus>& list) {
-  Cells cells{{"endpoint", "ID", "version", "storage version", "db size", "in use", "percentage not in use", "quota", "is leader",
-               "is learner", "raft term", "raft index", "raft applied index", "errors", "downgrade target version",
+  Cells cells{{"endpoint", "ID", "version", "storage version", "db size", "in use", "percentage not in use", "quota",
+               "is leader", "is learner", "raft term", "raft index", "raft applied index", "errors", "downgrade target version",
                "downgrade enabled"},
               {}};
   for (const auto& [endpoint, status] : list) {

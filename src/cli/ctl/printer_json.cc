@@ -40,8 +40,9 @@ std::string txn_object(const etcdserverpb::TxnResponse& response) {
   std::string steps;
   for (const etcdserverpb::ResponseOp& op : response.responses()) {
     steps += steps.empty() ? "[" : ",";
-    steps += "{\"Response\":" + (op.has_response_txn() ? "{\"response_txn\":" + txn_object(op.response_txn()) + "}" : json_object(op)) +
-             "}";
+    const std::string step =
+        op.has_response_txn() ? "{\"response_txn\":" + txn_object(op.response_txn()) + "}" : json_object(op);
+    steps += "{\"Response\":" + step + "}";
   }
   if (!steps.empty()) out += ",\"responses\":" + steps + "]";
   if (!out.empty()) out.erase(0, 1);

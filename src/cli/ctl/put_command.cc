@@ -36,7 +36,8 @@ Exit run_put(const Invocation& invocation, const PutOptions& options) {
 }  // namespace
 
 std::unique_ptr<Command> make_put_command() {
-  auto command = std::make_unique<Command>("put [options] <key> <value> (<value> can also be given from stdin)", "Writes a key");
+  auto command =
+      std::make_unique<Command>("put [options] <key> <value> (<value> can also be given from stdin)", "Writes a key");
   auto options = std::make_shared<PutOptions>();
   add_put_flags(command->flags(), *options);
   command->details = kDetails;

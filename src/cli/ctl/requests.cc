@@ -1,12 +1,12 @@
 #include "cli/ctl/requests.h"
 
 #include <algorithm>
+#include <asio.hpp>
 #include <cctype>
 #include <chrono>
 #include <istream>
 #include <iterator>
 #include <ostream>
-#include <thread>
 
 #include "base/flags.h"
 
@@ -212,7 +212,8 @@ Exit make_delete_request(const DelOptions& options, const std::vector<std::strin
                    << " will be deleted. Please interrupt the command within next 2 seconds to cancel. You can provide "
                       "`--range` flag to avoid the delay.\n"
                    << std::flush;
-      std::this_thread::sleep_for(kSecondThoughts);
+      asio::io_context loop{1};
+      asio::steady_timer(loop, kSecondThoughts).wait();
     }
   }
   set_scope(options.prefix, options.from_key, request);

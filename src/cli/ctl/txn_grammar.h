@@ -1,5 +1,5 @@
-// The lines of a transaction as etcdctl reads them: `mod("key") > "0"`, `put key "a value" --lease=1`. Pure but for what put and
-// del themselves read and say. Errors carry etcdctl's texts and exit codes.
+// The lines of a transaction as etcdctl reads them: `mod("key") > "0"`, `put key "a value" --lease=1`. Pure but
+// for what put and del themselves read and say. Errors carry etcdctl's texts and exit codes.
 #pragma once
 
 #include <string_view>

@@ -1,0 +1,18 @@
+// The commands of benchmark, one file each.
+#pragma once
+
+#include <memory>
+
+#include "cli/command.h"
+
+namespace cli::benchmark {
+
+std::unique_ptr<Command> make_put_command();
+std::unique_ptr<Command> make_range_command();
+std::unique_ptr<Command> make_txn_put_command();
+std::unique_ptr<Command> make_txn_mixed_command();
+
+// The whole tree, with the global flags.
+std::unique_ptr<Command> make_benchmark_commands();
+
+}  // namespace cli::benchmark
