@@ -46,6 +46,8 @@ class Call final : public detail::UnaryState, public http2::Body {
   ~Call() override;
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
+  // Deleting a Call is just that; the base's operator is for handlers.
+  static void operator delete(void* memory) { ::operator delete(memory); }
 
   // --- owner half: called by GrpcConnection ---------------------------------------------------------------------------
   void begin(GrpcConnection* connection, http2::StreamId id, PeerInfo* peer);
