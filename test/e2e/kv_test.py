@@ -72,6 +72,13 @@ class KeyValue(OneMember):
         down = self.ctl("get", "d/", "--prefix", "--keys-only", "--order=DESCEND", "--sort-by=KEY").stdout.split()
         self.assertEqual(down, [f"d/{i}" for i in reversed(range(5))])
 
+    def test_a_stream_gives_what_one_answer_gives(self):
+        for i in range(3):
+            self.ctl("put", f"s/{i}", stdin="s" * 700_000)
+        whole = self.ctl("get", "s/", "--prefix").stdout
+        self.assertGreater(len(whole), 2_000_000)
+        self.assertEqual(self.ctl("get", "s/", "--prefix", "--stream").stdout, whole)
+
     def test_delete_tells_what_it_deleted(self):
         self.fill("e/", 4)
         self.assertEqual(self.ctl("del", "e/1", "e/3").stdout, "2\n")
