@@ -124,7 +124,8 @@ Interaction::Failure Interaction::run(const script::Command& command) {
     return {};
   }
   static constexpr std::string_view kOneMember[] = {"campaign", "compact", "raft-log", "set-randomized-election-timeout",
-                                                    "status", "tick-election", "tick-heartbeat", "forget-leader", "propose"};
+                                                    "status", "tick-election", "tick-heartbeat", "forget-leader", "propose",
+                                                    "read-index", "report-snapshot", "restart"};
   if (std::find(std::begin(kOneMember), std::end(kOneMember), name) == std::end(kOneMember)) return "unknown command";
 
   Member& member = *members_.at(first_number(command) - 1);
@@ -140,6 +141,11 @@ Interaction::Failure Interaction::run(const script::Command& command) {
   const int ticks = is("tick-election") ? member.config.election_ticks : is("tick-heartbeat") ? member.config.heartbeat_ticks : 0;
   for (int i = 0; i < ticks; ++i) node.tick();
   if (is("forget-leader")) (void)node.forget_leader();
+  if (is("read-index")) node.read_index(command.arguments.at(1).key);
+  if (is("report-snapshot")) {
+    node.report_snapshot(NodeId(number(command.arguments.at(1).key)), truth(command.find("failed")->values.front()));
+  }
+  if (is("restart")) return restart(member);
   if (is("propose")) return failure(node.propose(std::make_shared<const std::string>(command.arguments.at(1).key)));
   return {};
 }
@@ -194,6 +200,9 @@ Interaction::Failure Interaction::add_nodes(const script::Command& command) {
       if (key == "checkquorum") config.check_quorum = truth(value);
       if (key == "max-committed-size-per-ready") config.committed_bytes_max = number(value);
       if (key == "disable-conf-change-validation") config.disable_conf_change_validation = truth(value);
+      if (key == "max-uncommitted-size") config.uncommitted_bytes_max = number(value);
+      if (key == "max-size-per-msg") config.message_bytes_max = number(value);
+      if (key == "disable-proposal-forwarding") config.disable_proposal_forwarding = truth(value);
       if (key == "step-down-on-removal") config.step_down_on_removal = truth(value);
       if (key == "read-only") {
         if (value != "safe" && value != "lease-based") return "invalid read-only option " + quote(value);
@@ -223,6 +232,20 @@ Interaction::Failure Interaction::add_nodes(const script::Command& command) {
     member->node = std::make_unique<RawNode>(member->config);
     members_.push_back(std::move(member));
   }
+  return {};
+}
+
+// The process dies and comes back: what was not saved is gone, the state machine stands where it stood.
+Interaction::Failure Interaction::restart(Member& member) {
+  const SnapshotPtr state = member.log->snapshot();
+  if (state->index > member.log->MemoryLog::snapshot()->index) {
+    const base::Status kept = member.log->create_snapshot(state->index, &state->conf_state, state->data);
+    if (!kept.ok()) return failure(kept);
+  }
+  member.append_work.clear();
+  member.apply_work.clear();
+  member.config.applied = state->index;
+  member.node = std::make_unique<RawNode>(member.config);
   return {};
 }
 

@@ -1,5 +1,9 @@
 // A group of Raft members in one thread whose every move a script commands: the interaction environment of etcd's own Raft
-// tests (rafttest), with the same commands and the same words, so that its scripts run here.
+// tests (rafttest), with the same commands and the same words, so that its scripts run here. Ours may also use:
+//   restart ID                           lose what is not saved, come back
+//   read-index ID CONTEXT                ask for a read
+//   report-snapshot ID ID failed=BOOL    the snapshot has arrived, or has not
+//   add-nodes ... max-uncommitted-size=N max-size-per-msg=N disable-proposal-forwarding=BOOL
 #pragma once
 
 #include <deque>
@@ -73,6 +77,7 @@ class Interaction {
   Failure add_nodes(const script::Command& command);
   Failure deliver(const script::Command& command);
   Failure stabilize(const script::Command& command);
+  Failure restart(Member& member);
   Failure set_level(std::string_view name);
   Failure compact(Member& member, Index index);
   Failure send_snapshot(size_t from, size_t to);
