@@ -34,7 +34,7 @@ class FieldList {
       to->value = reinterpret_cast<uint8_t*>(const_cast<char*>(h.value.data()));
       to->namelen = h.name.size();
       to->valuelen = h.value.size();
-      to->flags = h.sensitive ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE;
+      to->flags = h.literal ? NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE : NGHTTP2_NV_FLAG_NONE;
       ++to;
     }
   }
@@ -126,6 +126,7 @@ class Session::Impl {
   bool inside = false;  // feed or drain is running
   bool broken = false;
   bool terminated = false;
+  bool goaway_received = false;
   const char* broken_why = "";
   std::string* out = nullptr;
   size_t out_max = 0;
@@ -208,6 +209,7 @@ struct Callbacks {
                           (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0);
         break;
       case NGHTTP2_GOAWAY:
+        me.goaway_received = true;
         me.events.on_goaway(frame->goaway.last_stream_id, static_cast<ErrorCode>(frame->goaway.error_code),
                             {reinterpret_cast<const char*>(frame->goaway.opaque_data), frame->goaway.opaque_data_len});
         break;
@@ -405,7 +407,7 @@ bool Session::submit_response(StreamId id, std::span<const Header> headers, Body
 }
 
 StreamId Session::submit_request(std::span<const Header> headers, Body* body, void* stream) {
-  if (impl_->broken) return -1;
+  if (impl_->broken || impl_->goaway_received) return -1;
   const FieldList fields(headers);
   const nghttp2_data_provider provider = provider_of(body);
   const StreamId id = nghttp2_submit_request(impl_->session, nullptr, fields.data(), fields.size(),

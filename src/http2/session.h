@@ -48,7 +48,7 @@ enum class ErrorCode : uint32_t {
 struct Header {
   std::string_view name;  // lower case
   std::string_view value;
-  bool sensitive = false;  // never put into the compression table
+  bool literal = false;  // both are string literals, or live as long as the process: not copied
 };
 
 // What is sent on a stream. Lives until on_stream_close of its stream, or until the session dies.

@@ -342,8 +342,7 @@ void Call::read_messages() {
 void Call::end_stream() {
   remote_ended_ = true;
   if (phase_ == Phase::kRequest) {
-    const bool cut = reader_.mid_message();
-    request_broken(cut ? Status(Code::kInternal, "unexpected EOF") : Status(Code::kUnknown, "EOF"));
+    request_broken(Status(Code::kUnknown, reader_.mid_message() ? "unexpected EOF" : "EOF"));
   } else if (phase_ == Phase::kStreaming && !ended_) {
     read_messages();
   }

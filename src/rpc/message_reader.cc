@@ -46,6 +46,7 @@ std::string MessageReader::error_text() const {
 
 Result<std::string> gunzip(std::string_view in, size_t bytes_max) {
   constexpr size_t kStepBytes = 64 * 1024;
+  constexpr size_t kGzipHeaderBytes = 10;
   constexpr int kGzipOnly = 16 + MAX_WBITS;
   z_stream z{};
   if (inflateInit2(&z, kGzipOnly) != Z_OK) return Status(Code::kInternal, "grpc: failed to decompress the message: no memory");
@@ -72,6 +73,9 @@ Result<std::string> gunzip(std::string_view in, size_t bytes_max) {
                   "grpc: received message after decompression larger than max " + std::to_string(bytes_max));
   }
   if (rc == Z_STREAM_END) return out;
+  if (in.size() < kGzipHeaderBytes && !in.empty()) {
+    return Status(Code::kInternal, "grpc: failed to decompress the message: unexpected EOF");
+  }
   if (in.empty()) return Status(Code::kInternal, "grpc: failed to decompress the message: EOF");
   if (at_header) return Status(Code::kInternal, "grpc: failed to decompress the message: gzip: invalid header");
   if (rc == Z_BUF_ERROR || rc == Z_OK) return Status(Code::kInternal, "grpc: failed to read decompressed data: unexpected EOF");

@@ -36,8 +36,8 @@ class MessageReader {
   uint8_t format() const { return static_cast<uint8_t>(prefix_[0]); }
   // Since kMessage until the next call of next().
   std::string& message() { return message_; }
-  // Something of a message has arrived, but not all.
-  bool mid_message() const { return prefix_bytes_ > 0 && !complete_; }
+  // A prefix has arrived, but not all of its message. (grpc-go takes a cut prefix for a clean end.)
+  bool mid_message() const { return prefix_bytes_ == kMessagePrefixBytes && !complete_; }
   size_t buffered_bytes() const { return message_.size(); }
   // "grpc: received message larger than max (N vs. MAX)".
   std::string error_text() const;
