@@ -261,7 +261,8 @@ Event Parser::finish_head() {
     if (hosts == 0) return fail(kBadRequest, "missing required Host header");
     if (hosts > 1) return fail(kBadRequest, "too many Host headers");
   }
-  head_.keep_alive = head_.version_minor == 1 ? !head_.has_token("connection", "close") : head_.has_token("connection", "keep-alive");
+  head_.keep_alive =
+      head_.version_minor == 1 ? !head_.has_token("connection", "close") : head_.has_token("connection", "keep-alive");
   const bool asks_upgrade = head_.has_token("connection", "upgrade") && !head_.find("upgrade").empty();
   head_.upgrade = role_ == Role::kServer ? asks_upgrade : head_.status == 101;
   head_.expect_continue = head_.version_minor == 1 && head_.has_token("expect", "100-continue");

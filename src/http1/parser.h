@@ -30,10 +30,10 @@ namespace http1 {
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
 struct Limits {
-  size_t head_bytes_max = 64 * 1024;           // start line and fields, or the trailers of a chunked body
-  size_t fields_max = 128;                     // in a head
-  uint64_t body_bytes_max = 4 * 1024 * 1024;   // UINT64_MAX: no bound, for callers that stream
-  size_t chunk_line_bytes_max = 256;           // a chunk's size and its extensions
+  size_t head_bytes_max = 64 * 1024;          // start line and fields, or the trailers of a chunked body
+  size_t fields_max = 128;                    // in a head
+  uint64_t body_bytes_max = 4 * 1024 * 1024;  // UINT64_MAX: no bound, for callers that stream
+  size_t chunk_line_bytes_max = 256;          // a chunk's size and its extensions
 };
 
 enum class Role { kServer, kClient };  // reads requests, reads responses
@@ -88,7 +88,8 @@ class Parser {
   // REQUIRES: head().upgrade, after kHead.
   void take_over() { state_ = State::kClosed; }
 
-  // At kError: kInvalidArgument or kResourceExhausted with a text, and the HTTP status that tells it best (400, 413, 431, 501, 505).
+  // At kError: kInvalidArgument or kResourceExhausted with a text, and the HTTP status that tells it best (400, 413, 431, 501,
+  // 505).
   const base::Status& error() const { return error_; }
   int error_status() const { return error_status_; }
 

@@ -90,7 +90,8 @@ std::string reason_phrase(int status) {
   return "status code " + std::to_string(status);
 }
 
-void append_response_head(int status, const Fields& fields, Framing framing, uint64_t length, bool keep_alive, std::string& out) {
+void append_response_head(int status, const Fields& fields, Framing framing, uint64_t length, bool keep_alive,
+                          std::string& out) {
   out.append("HTTP/1.1 ").append(std::to_string(status)).append(" ").append(reason_phrase(status)).append("\r\n");
   append_fields_and_framing(fields, framing, length, out);
   const bool closes = !keep_alive || framing == Framing::kUntilClose;
@@ -126,8 +127,8 @@ std::string http_date(int64_t unix_seconds) {
   std::tm utc = {};
   gmtime_r(&seconds, &utc);
   std::array<char, 64> text;
-  const int length = std::snprintf(text.data(), text.size(), "%s, %02d %s %04d %02d:%02d:%02d GMT", kDays[utc.tm_wday], utc.tm_mday,
-                                   kMonths[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
+  const int length = std::snprintf(text.data(), text.size(), "%s, %02d %s %04d %02d:%02d:%02d GMT", kDays[utc.tm_wday],
+                                   utc.tm_mday, kMonths[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
   return std::string(text.data(), static_cast<size_t>(length));
 }
 

@@ -24,7 +24,8 @@ std::string reason_phrase(int status);
 // Appends status line, `fields`, framing, "Connection: close" unless keep_alive, and the empty line. `length` counts only
 // with kLength. Names are written as given; the caller does not give Content-Length, Transfer-Encoding or Connection
 // (a 101 answer gives its own Connection and kNone).
-void append_response_head(int status, const Fields& fields, Framing framing, uint64_t length, bool keep_alive, std::string& out);
+void append_response_head(int status, const Fields& fields, Framing framing, uint64_t length, bool keep_alive,
+                          std::string& out);
 
 // "Host" is written first from `host`.
 void append_request_head(std::string_view method, std::string_view target, std::string_view host, const Fields& fields,

@@ -27,9 +27,8 @@ constexpr base::Duration kBackoffBase = std::chrono::seconds(1);
 constexpr base::Duration kBackoffMax = std::chrono::seconds(120);
 constexpr double kBackoffFactor = 1.6;
 constexpr double kBackoffJitter = 0.2;
-constexpr int kBackoffSteps = 16;  // 1.6^11 is beyond the maximum
-// A connection that broke sooner is dialled again after the backoff only.
-constexpr base::Duration kSoundLife = std::chrono::seconds(1);
+constexpr int kBackoffSteps = 16;                               // 1.6^11 is beyond the maximum
+constexpr base::Duration kSoundLife = std::chrono::seconds(1);  // a connection that lasted so long was none of the failures
 constexpr size_t kPendingCallsMax = 65536;
 
 base::Duration backoff_after(int failures, base::Rng& rng) {
@@ -143,8 +142,7 @@ void Channel::Impl::start_unary(std::string_view path, std::string request, Call
   auto call = std::make_shared<UnaryClientCall>(shared_->timers, path, std::move(request), std::move(options),
                                                 shared_->options.message_bytes_max, std::move(done));
   if (size > size_max) {
-    std::string text = "trying to send message larger than max (" + std::to_string(size) + " vs. " + std::to_string(size_max) + ")";
-    return fail_later(std::move(call), Status(Code::kResourceExhausted, std::move(text)));
+    return fail_later(std::move(call), too_large_to_send(size, size_max));
   }
   call->arm_deadline();
   start(std::move(call));
@@ -318,15 +316,16 @@ void Channel::Impl::connection_lost(ClientConnection& connection, const Status& 
   slot_failed(*slot, why);
 }
 
-// Dials again: at once after a connection that had worked, else after the backoff.
+// Dials again: at once after a connection that had worked, else after the backoff. Connections that break right after they were
+// made count as failures from the second one on.
 void Channel::Impl::slot_failed(Slot& slot, const Status& why) {
   const base::Instant now = shared_->clock.now();
-  if (slot.state == State::kReady && now - slot.ready_since >= kSoundLife) {
-    slot.failures = 0;
+  const bool had_worked = slot.state == State::kReady;
+  if (had_worked && now - slot.ready_since >= kSoundLife) slot.failures = 0;
+  if (slot.failures++ == 0 && had_worked) {
     slot.state = State::kIdle;
     return dial(slot);
   }
-  ++slot.failures;
   slot.state = State::kFailed;
   slot.last_error = why;
   shared_->timers->arm(slot.retry, now + backoff_after(slot.failures, rng_));

@@ -26,10 +26,10 @@ struct ChannelOptions {
   std::chrono::nanoseconds dial_timeout = std::chrono::seconds(2);
   std::chrono::nanoseconds keepalive_time{0};  // 0: no pings
   std::chrono::nanoseconds keepalive_timeout = std::chrono::seconds(6);
-  size_t message_bytes_max = 0x7fffffff;       // receive limit
-  size_t send_bytes_max = 2 * 1024 * 1024;     // etcd's client default
-  std::shared_ptr<asio::ssl::context> tls;     // null: clear text; an https endpoint then fails
-  std::string tls_server_name;                 // empty: the endpoint's host
+  size_t message_bytes_max = 0x7fffffff;    // receive limit
+  size_t send_bytes_max = 2 * 1024 * 1024;  // etcd's client default
+  std::shared_ptr<asio::ssl::context> tls;  // null: clear text; an https endpoint then fails
+  std::string tls_server_name;              // empty: the endpoint's host
   bool tls_insecure_skip_verify = false;
   std::string user_agent = "grpc-go/1.82.1";
 };
@@ -42,10 +42,12 @@ struct CallPeer {
 };
 
 struct CallOptions {
-  std::optional<base::Instant> deadline;  // sent as grpc-timeout and kept here too: kDeadlineExceeded "context deadline exceeded"
+  // Sent as grpc-timeout and kept here too: kDeadlineExceeded "context deadline exceeded". While no connection could be had
+  // the text is "latest balancer error: ..." with what went wrong.
+  std::optional<base::Instant> deadline;
   Metadata metadata;
   std::shared_ptr<CallPeer> peer;  // filled in before the call is done, unless null
-  bool wait_for_ready = false;  // false: kUnavailable at once when no connection can be had (after one dial round)
+  bool wait_for_ready = false;     // false: kUnavailable at once when no connection can be had (after one dial round)
 };
 
 // A streaming call. Destroying it resets the stream.

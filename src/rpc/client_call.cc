@@ -11,6 +11,11 @@ using base::Code;
 using base::Result;
 using base::Status;
 
+Status too_large_to_send(size_t bytes, size_t bytes_max) {
+  return Status(Code::kResourceExhausted,
+                "trying to send message larger than max (" + std::to_string(bytes) + " vs. " + std::to_string(bytes_max) + ")");
+}
+
 ClientCall::ClientCall(std::shared_ptr<net::TimerQueue> timers, std::string_view path, CallOptions options,
                        size_t message_bytes_max)
     : timers_(std::move(timers)),
@@ -100,8 +105,7 @@ void UnaryClientCall::on_finished(Status status) {
   done_ = nullptr;
   if (!status.ok()) return done(std::move(status));
   if (!answer_) {
-    return done(
-        Status(Code::kInternal, "cardinality violation: received no response message from non-server-streaming RPC"));
+    return done(Status(Code::kInternal, "cardinality violation: received no response message from non-server-streaming RPC"));
   }
   done(std::move(*answer_));
 }
@@ -128,10 +132,7 @@ asio::awaitable<Status> StreamClientCall::opened() {
 }
 
 asio::awaitable<Status> StreamClientCall::write(std::string message) {
-  if (message.size() > send_bytes_max_) {
-    co_return Status(Code::kResourceExhausted, "trying to send message larger than max (" + std::to_string(message.size()) +
-                                                   " vs. " + std::to_string(send_bytes_max_) + ")");
-  }
+  if (message.size() > send_bytes_max_) co_return too_large_to_send(message.size(), send_bytes_max_);
   if (!final_) {
     VERIFY(!half_closed_);
     std::string framed(kMessagePrefixBytes, '\0');

@@ -25,7 +25,7 @@ inline constexpr size_t kReplayBytesMax = 256 * 1024;       // a stream that has
 class ClientCallPlace {
  public:
   virtual ~ClientCallPlace() = default;
-  virtual void abandon(ClientCall& call) = 0;    // nobody waits for it any more
+  virtual void abandon(ClientCall& call) = 0;     // nobody waits for it any more
   virtual void body_ready(ClientCall& call) = 0;  // there is more to send
   virtual void consumed(ClientCall& call, size_t bytes) = 0;
 };
@@ -154,9 +154,9 @@ class StreamClientCall final : public ClientCall {
   // Framed messages. The first `sent_messages_` are sent and kept for another attempt until the server has begun to answer.
   std::deque<std::string> outgoing_;
   size_t sent_messages_ = 0;
-  size_t sent_of_next_ = 0;   // bytes of the next one
-  size_t queued_bytes_ = 0;   // not sent
-  size_t replay_bytes_ = 0;   // sent and kept
+  size_t sent_of_next_ = 0;  // bytes of the next one
+  size_t queued_bytes_ = 0;  // not sent
+  size_t replay_bytes_ = 0;  // sent and kept
   bool replay_lost_ = false;
   bool half_closed_ = false;
   std::deque<std::string> incoming_;
@@ -167,6 +167,8 @@ class StreamClientCall final : public ClientCall {
   net::Wake write_wake_;
   net::Wake read_wake_;
 };
+
+base::Status too_large_to_send(size_t bytes, size_t bytes_max);
 
 std::unique_ptr<ClientStream> make_client_stream(std::shared_ptr<StreamClientCall> call);
 

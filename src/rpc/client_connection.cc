@@ -33,9 +33,7 @@ std::string encode_binary(std::string_view value) {
 
 }  // namespace
 
-Status connection_error(std::string_view what) {
-  return Status(Code::kUnavailable, "connection error: desc = " + quote(what));
-}
+Status connection_error(std::string_view what) { return Status(Code::kUnavailable, "connection error: desc = " + quote(what)); }
 
 ClientConnection::ClientConnection(std::shared_ptr<ClientShared> shared, Endpoint endpoint, std::string authority,
                                    std::chrono::nanoseconds keepalive_time, Owner* owner)

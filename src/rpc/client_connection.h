@@ -17,9 +17,9 @@
 
 namespace rpc {
 
-inline constexpr size_t kClientReadBytes = 64 * 1024;         // one read
-inline constexpr size_t kClientWriteBytes = 256 * 1024;       // frames made before the socket is asked again
-inline constexpr int kClientReadsPerTurn = 16;                // then others get the loop
+inline constexpr size_t kClientReadBytes = 64 * 1024;                // one read
+inline constexpr size_t kClientWriteBytes = 256 * 1024;              // frames made before the socket is asked again
+inline constexpr int kClientReadsPerTurn = 16;                       // then others get the loop
 inline constexpr auto kKeepaliveTimeMin = std::chrono::seconds(10);  // shorter ones are raised to this, as in grpc-go
 
 // What all connections of a channel share; outlives the channel while a connection ends.

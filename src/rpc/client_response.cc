@@ -46,10 +46,20 @@ Code code_of(int number) {
   return number >= 0 && number <= static_cast<int>(Code::kUnauthenticated) ? static_cast<Code>(number) : Code::kUnknown;
 }
 
-constexpr std::string_view kHttp2Errors[] = {
-    "NO_ERROR",       "PROTOCOL_ERROR", "INTERNAL_ERROR",    "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT",
-    "STREAM_CLOSED",  "FRAME_SIZE_ERROR", "REFUSED_STREAM",  "CANCEL",             "COMPRESSION_ERROR",
-    "CONNECT_ERROR",  "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED"};
+constexpr std::string_view kHttp2Errors[] = {"NO_ERROR",
+                                             "PROTOCOL_ERROR",
+                                             "INTERNAL_ERROR",
+                                             "FLOW_CONTROL_ERROR",
+                                             "SETTINGS_TIMEOUT",
+                                             "STREAM_CLOSED",
+                                             "FRAME_SIZE_ERROR",
+                                             "REFUSED_STREAM",
+                                             "CANCEL",
+                                             "COMPRESSION_ERROR",
+                                             "CONNECT_ERROR",
+                                             "ENHANCE_YOUR_CALM",
+                                             "INADEQUATE_SECURITY",
+                                             "HTTP_1_1_REQUIRED"};
 
 }  // namespace
 
@@ -128,7 +138,8 @@ void ClientResponse::judge_first_headers(bool end_stream) {
     code = row.grpc;
     phrase = row.phrase;
   }
-  std::string text = "unexpected HTTP status code received from server: " + std::to_string(http) + " (" + std::string(phrase) + "); ";
+  std::string text = "unexpected HTTP status code received from server: ";
+  text += std::to_string(http) + " (" + std::string(phrase) + "); ";
   text += block_.has_content_type ? "transport: received unexpected content-type " + quote(block_.content_type)
                                   : std::string("malformed header: missing HTTP content-type");
   if (end_stream) return finish(Status(code, std::move(text)));

@@ -221,8 +221,7 @@ struct DeleteRangeResponse {
 };
 
 struct TxnResponse;
-using ResponseOp =
-    std::variant<std::monostate, RangeResponse, PutResponse, DeleteRangeResponse, std::unique_ptr<TxnResponse>>;
+using ResponseOp = std::variant<std::monostate, RangeResponse, PutResponse, DeleteRangeResponse, std::unique_ptr<TxnResponse>>;
 
 struct TxnResponse {
   ResponseHeader header;  // inner answers carry only `revision`

@@ -291,13 +291,37 @@ bool parse_whole(std::string_view bytes, Message& out) {
 }
 
 // The order in which etcd's applier looks for the request; the first one set is applied.
-constexpr Op kApplyOrder[] = {
-    Op::kClusterVersionSet, Op::kClusterMemberAttrSet, Op::kDowngradeInfoSet, Op::kDowngradeVersionTest, Op::kRange,
-    Op::kPut, Op::kDeleteRange, Op::kTxn, Op::kCompaction, Op::kLeaseGrant, Op::kLeaseRevoke, Op::kLeaseCheckpoint,
-    Op::kAlarm, Op::kAuthenticate, Op::kAuthEnable, Op::kAuthDisable, Op::kAuthStatus, Op::kAuthUserAdd,
-    Op::kAuthUserDelete, Op::kAuthUserChangePassword, Op::kAuthUserGrantRole, Op::kAuthUserGet, Op::kAuthUserRevokeRole,
-    Op::kAuthRoleAdd, Op::kAuthRoleGrantPermission, Op::kAuthRoleGet, Op::kAuthRoleRevokePermission, Op::kAuthRoleDelete,
-    Op::kAuthUserList, Op::kAuthRoleList, Op::kV2};
+constexpr Op kApplyOrder[] = {Op::kClusterVersionSet,
+                              Op::kClusterMemberAttrSet,
+                              Op::kDowngradeInfoSet,
+                              Op::kDowngradeVersionTest,
+                              Op::kRange,
+                              Op::kPut,
+                              Op::kDeleteRange,
+                              Op::kTxn,
+                              Op::kCompaction,
+                              Op::kLeaseGrant,
+                              Op::kLeaseRevoke,
+                              Op::kLeaseCheckpoint,
+                              Op::kAlarm,
+                              Op::kAuthenticate,
+                              Op::kAuthEnable,
+                              Op::kAuthDisable,
+                              Op::kAuthStatus,
+                              Op::kAuthUserAdd,
+                              Op::kAuthUserDelete,
+                              Op::kAuthUserChangePassword,
+                              Op::kAuthUserGrantRole,
+                              Op::kAuthUserGet,
+                              Op::kAuthUserRevokeRole,
+                              Op::kAuthRoleAdd,
+                              Op::kAuthRoleGrantPermission,
+                              Op::kAuthRoleGet,
+                              Op::kAuthRoleRevokePermission,
+                              Op::kAuthRoleDelete,
+                              Op::kAuthUserList,
+                              Op::kAuthRoleList,
+                              Op::kV2};
 constexpr size_t kUnknownRank = std::size(kApplyOrder);
 
 size_t rank_of(uint32_t field) {

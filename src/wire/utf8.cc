@@ -7,8 +7,8 @@ namespace wire {
 namespace {
 
 struct Lead {
-  size_t following;     // continuation bytes; 0: no lead byte
-  uint8_t second_min;   // bounds of the first of them: they keep out overlong forms, surrogates and what is too big
+  size_t following;    // continuation bytes; 0: no lead byte
+  uint8_t second_min;  // bounds of the first of them: they keep out overlong forms, surrogates and what is too big
   uint8_t second_max;
 };
 

@@ -58,12 +58,15 @@ TEST_CASE("http1: requests, whole and byte by byte") {
       {"no body", "GET /x?y=z HTTP/1.1\r\nHost: a\r\n\r\n", " GET /x?y=z end"},
       {"two in a row", "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n", " GET /1 end GET /2 end"},
       {"names in lower case, values trimmed", "GET / HTTP/1.1\r\nHOST: a\r\nX-Y: \t v w \r\n\r\n", " GET / x-y=v w end"},
-      {"body of a length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET", " POST / content-length=3 body(abc) end"},
+      {"body of a length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET",
+       " POST / content-length=3 body(abc) end"},
       {"length zero", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", " POST / content-length=0 end"},
       {"chunked with extension and trailer",
-       "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n3;q=\"1\"\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: 1\r\n\r\n",
+       "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n3;q=\"1\"\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: "
+       "1\r\n\r\n",
        " POST / transfer-encoding=Chunked body(abc0123456789) end"},
-      {"after close nothing counts", "GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
+      {"after close nothing counts",
+       "GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
        " GET /1 connection=close end"},
       {"HTTP/1.0 closes by itself", "GET /1 HTTP/1.0\r\n\r\nGET /2 HTTP/1.0\r\n\r\n", " GET /1 end"},
       {"HTTP/1.0 with keep-alive", "GET /1 HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nGET /2 HTTP/1.0\r\n\r\n",
@@ -98,7 +101,10 @@ TEST_CASE("http1: what is refused, and how") {
       {"length over 64 bits", post + "Content-Length: 99999999999999999999\r\n\r\n", " error 400"},
       {"coding not last", post + "Transfer-Encoding: chunked, gzip\r\n\r\n", " error 400"},
       {"gzip coding", post + "Transfer-Encoding: gzip, chunked\r\n\r\n", " error 501"},
-      {"coding with tab trick", post + "Transfer-Encoding: \x0b" "chunked\r\n\r\n", " error 400"},
+      {"coding with tab trick",
+       post + "Transfer-Encoding: \x0b"
+              "chunked\r\n\r\n",
+       " error 400"},
       {"space before colon", post + "Content-Length : 3\r\n\r\n", " error 400"},
       {"folded field", post + "X: 1\r\n 2\r\n\r\n", " error 400"},
       {"bare LF", "GET / HTTP/1.1\nHost: a\n\n", " error 400"},
@@ -156,16 +162,18 @@ TEST_CASE("http1: answers") {
     Event last;  // when the connection then closes
   };
   const Row rows[] = {
-      {"length", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", " 200 content-length=2 body(ab) end", Event::kNeedMore},
+      {"length", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", " 200 content-length=2 body(ab) end",
+       Event::kNeedMore},
       {"until close", "GET", "HTTP/1.1 200 OK\r\n\r\nabc", " 200 body(abc)", Event::kEnd},
       {"until close, empty", "GET", "HTTP/1.0 200 OK\r\n\r\n", " 200", Event::kEnd},
       {"to HEAD", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", " 200 content-length=2 end", Event::kNeedMore},
       {"204", "GET", "HTTP/1.1 204 No Content\r\n\r\n", " 204 end", Event::kNeedMore},
       {"no phrase", "GET", "HTTP/1.1 204\r\n\r\n", " 204 end", Event::kNeedMore},
       {"interim first", "PUT", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", " 204 end", Event::kNeedMore},
-      {"chunked", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", " 200 transfer-encoding=chunked body(a) end",
-       Event::kNeedMore},
-      {"cut in the body", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na", " 200 content-length=3 body(a)", Event::kError},
+      {"chunked", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+       " 200 transfer-encoding=chunked body(a) end", Event::kNeedMore},
+      {"cut in the body", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na", " 200 content-length=3 body(a)",
+       Event::kError},
       {"cut in the head", "GET", "HTTP/1.1 200 OK\r\nContent", "", Event::kError},
   };
   for (const Row& row : rows) {
@@ -186,7 +194,8 @@ TEST_CASE("http1: endless interim answers end") {
 }
 
 TEST_CASE("http1: an upgrade leaves the rest of the input alone") {
-  const std::string in = "GET /v3/watch HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x02hi";
+  const std::string in =
+      "GET /v3/watch HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x02hi";
   std::string_view rest = in;
   Parser parser(Role::kServer);
   REQUIRE(parser.next(&rest) == Event::kHead);

@@ -13,7 +13,8 @@ TEST_CASE("http1: heads as they go out") {
   out.clear();
   append_response_head(413, fields, Framing::kChunked, 0, false, out);
   CHECK(out ==
-        "HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+        "HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nConnection: "
+        "close\r\n\r\n");
   out.clear();
   append_response_head(299, {}, Framing::kUntilClose, 0, true, out);
   CHECK(out == "HTTP/1.1 299 status code 299\r\nConnection: close\r\n\r\n");
@@ -24,7 +25,8 @@ TEST_CASE("http1: heads as they go out") {
 
 TEST_CASE("http1: a field cannot break out of its line") {
   std::string out;
-  append_response_head(200, {{"X", "a\r\nSet-Cookie: b"}, {"bad name", "c"}, {"", "d"}, {"Y:", "e"}}, Framing::kNone, 0, true, out);
+  append_response_head(200, {{"X", "a\r\nSet-Cookie: b"}, {"bad name", "c"}, {"", "d"}, {"Y:", "e"}}, Framing::kNone, 0, true,
+                       out);
   CHECK(out == "HTTP/1.1 200 OK\r\nX: a  Set-Cookie: b\r\n\r\n");
 }
 

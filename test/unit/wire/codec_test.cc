@@ -65,7 +65,10 @@ TEST_CASE("codec: what is taken and what is refused") {
       {"wire type 6", "\x7e", false},
       {"field number 0", std::string("\x02\x00", 2), false},
       {"tag 0", std::string("\x00", 1), false},
-      {"bytes longer than the message", "\x0a\x05" "ab", false},
+      {"bytes longer than the message",
+       "\x0a\x05"
+       "ab",
+       false},
       {"varint without end", "\x18\xff", false},
       {"varint of eleven bytes", "\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", false},
       {"varint of ten bytes", "\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", true},
