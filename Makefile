@@ -32,6 +32,7 @@ CXX := $(if $(CLANG),clang++-19,g++)
 CC := $(if $(CLANG),clang-19,gcc)
 CCACHE := $(shell command -v ccache 2>/dev/null)
 export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_file_ctime
+export CCACHE_PCH_EXTSUM = true
 
 OPT ?= -O2
 WARN := -Wall -Wextra -Wshadow -Wno-mismatched-new-delete -Wno-missing-field-initializers
@@ -46,7 +47,8 @@ endif
 ifneq ($(FAILPOINTS),)
 DEFINES += -DETCD_FAILPOINTS
 endif
-GEN := $(OUT)/gen
+# One folder for all kinds of build: what is generated does not depend on them, and ccache then knows the files again.
+GEN := build/gen
 CXXFLAGS := -std=c++20 $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS) $(WARN) $(DEFINES) -Isrc -I$(GEN) \
   -isystem /usr/share/include
 CFLAGS := $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS)
@@ -152,13 +154,14 @@ PCH_HEADERS := algorithm array atomic chrono compare coroutine cstdint cstring d
   asio.hpp asio/experimental/as_tuple.hpp google/protobuf/message.h google/protobuf/arena.h google/protobuf/repeated_field.h \
   google/protobuf/generated_message_reflection.h google/protobuf/map.h nlohmann/json.hpp
 
+# Kept as it is unless its text changes: everything depends on it.
 $(PCH_DIR)/pch.h: Makefile
 	$(Q)mkdir -p $(@D)
-	$(Q)printf '#include <%s>\n' $(PCH_HEADERS) > $@.tmp.$$$$ && \
-	  { cmp -s $@.tmp.$$$$ $@ && touch $@ && rm $@.tmp.$$$$ || mv $@.tmp.$$$$ $@; }
+	$(Q)printf '#include <%s>\n' $(PCH_HEADERS) > $@.tmp.$$$$ && { cmp -s $@.tmp.$$$$ $@ && rm $@.tmp.$$$$ || mv $@.tmp.$$$$ $@; }
 $(PCH_DIR)/pch.h.gch: $(PCH_DIR)/pch.h
 	$(call say,PCH,$@)
 	$(Q)flock $(PCH_DIR)/lock $(CXX) $(CXXFLAGS) -x c++-header -o $@.tmp.$$$$ $< && mv $@.tmp.$$$$ $@
+	$(Q){ $(CXX) --version; echo '$(CXXFLAGS)'; cat $<; } | sha256sum > $@.sum
 
 $(OUT)/obj/%.o: src/%.cc $(PCH) | $(PB_CC)
 	$(call say,CXX,$<)
@@ -180,11 +183,12 @@ $(OUT)/obj/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CCACHE) $(CC) $(CFLAGS) -I/usr/share/include/llhttp -I/usr/share/include -c -o $@ $<
 
-# All messages are generated in one call, so that one stamp orders them.
+# All messages are generated in one call, into a folder that is then moved in place; another make may do the same just now.
 $(PB_CC) &: $(PROTOS)
 	$(call say,PROTO,$(GEN))
 	$(Q)mkdir -p $(GEN)
-	$(Q)protoc -Iproto --cpp_out=$(GEN) $(PROTOS)
+	$(Q)new=$$(mktemp -d $(GEN)/new.XXXXXX) && protoc -Iproto --cpp_out=$$new $(PROTOS) && \
+	  { for file in $$new/*; do cmp -s $$file $(GEN)/$${file##*/} || mv $$file $(GEN)/; done; touch $(PB_CC); rm -rf $$new; }
 
 define library
 $(call lib,$(1)): $(call objects,$(1)) $(extra_$(1))
