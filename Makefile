@@ -158,6 +158,7 @@ PCH_HEADERS := algorithm array atomic chrono compare coroutine cstdint cstring d
 $(PCH_DIR)/pch.h: Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)printf '#include <%s>\n' $(PCH_HEADERS) > $@.tmp.$$$$ && { cmp -s $@.tmp.$$$$ $@ && rm $@.tmp.$$$$ || mv $@.tmp.$$$$ $@; }
+# ccache knows it by the .sum: one that was only built again is the same.
 $(PCH_DIR)/pch.h.gch: $(PCH_DIR)/pch.h
 	$(call say,PCH,$@)
 	$(Q)flock $(PCH_DIR)/lock $(CXX) $(CXXFLAGS) -x c++-header -o $@.tmp.$$$$ $< && mv $@.tmp.$$$$ $@
