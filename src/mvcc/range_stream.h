@@ -27,9 +27,10 @@ class RangeStream {
  private:
   Store& store_;
   const size_t chunk_bytes_;
-  std::string key_, range_end_;
+  std::string key_;
+  const std::string range_end_;
   wire::RangeRequest request_;
-  int64_t limit_left_ = 0;
+  int64_t limit_ = 0;
   int64_t chunk_pairs_ = 0;
   int64_t sent_ = 0;
   int64_t revision_ = 0;  // of the first chunk

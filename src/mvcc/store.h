@@ -154,7 +154,8 @@ class Store {
   std::optional<Scheduled> scheduled_;
   int64_t scheduled_revision_ = -1;  // as in the row
   bool compaction_running_ = false;
-  std::vector<RangeReader*> readers_;  // those that walk the index at a fixed revision
+  int64_t newest_ = 1;               // main of the newest version in the index: current_, or that of the open transaction
+  mutable std::vector<RangeReader*> readers_;  // those that walk the index at a fixed revision
 };
 
 // One write transaction: main = current + 1, a sub per row. The writes are visible at once to who reads through the store; the
@@ -176,7 +177,8 @@ class Store::WriteTxn {
   void commit();
 
  private:
-  void erase(std::string_view key);
+  void erase(KeyRecord& record);
+  Revision next_revision();
 
   Store& store_;
   const int64_t main_;

@@ -1,0 +1,280 @@
+#include "mvcc/store.h"
+
+#include <absl/container/flat_hash_map.h>
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/verify.h"
+#include "mvcc/compaction_task.h"
+#include "mvcc/range_reader.h"
+#include "mvcc/request.h"
+#include "storage/backend.h"
+#include "storage/keyspace.h"
+#include "wire/codec.h"
+
+namespace mvcc {
+namespace {
+
+using base::Code;
+using base::LeaseId;
+using base::Result;
+using base::Status;
+using storage::Bucket;
+
+constexpr std::string_view kScheduled = "scheduledCompactRev";
+constexpr std::string_view kFinished = "finishedCompactRev";
+
+Status damaged(std::string_view row, const char* what) {
+  return Status(Code::kDataLoss, "the store holds a damaged row (key " + base::hex_bytes(row) + "): " + what);
+}
+
+// A revision in bucket `meta`: the row key of (revision, 0) without the bucket byte.
+Result<std::optional<int64_t>> read_meta_revision(const storage::Backend& backend, std::string_view name) {
+  Result<std::optional<std::string>> row = storage::read_row(backend, Bucket::kMeta, name);
+  if (!row.ok()) return row.status();
+  if (!row->has_value()) return std::optional<int64_t>();
+  const std::optional<ParsedRowKey> parsed = parse_row_key(storage::row_key(Bucket::kKey, **row));
+  if (!parsed) return damaged(name, "not a revision");
+  return std::optional<int64_t>(parsed->revision.main);
+}
+
+Version make_version(Revision revision, size_t size, bool tombstone, bool has_lease) {
+  VERIFY(revision.sub <= kSubMax);
+  Version version;
+  version.main = revision.main;
+  version.sub = static_cast<uint32_t>(revision.sub) & uint32_t{kSubMax};
+  version.tombstone = tombstone;
+  version.has_lease = has_lease;
+  version.size = static_cast<uint32_t>(size);
+  return version;
+}
+
+}  // namespace
+
+Store::Store(storage::Backend& backend, const Options& options)
+    : backend_(backend), options_(options), hot_(options.hot_bytes_max) {}
+
+Store::~Store() { VERIFY(readers_.empty()); }
+
+// --- start --------------------------------------------------------------------------------------------------------------------
+
+Status Store::recover() {
+  VERIFY(!recovered_);
+  recovered_ = true;
+  Result<std::optional<int64_t>> finished = read_meta_revision(backend_, kFinished);
+  if (!finished.ok()) return finished.status();
+  Result<std::optional<int64_t>> scheduled = read_meta_revision(backend_, kScheduled);
+  if (!scheduled.ok()) return scheduled.status();
+  finished_ = compacted_ = finished->value_or(-1);
+  scheduled_revision_ = scheduled->value_or(-1);
+  Status status = recover_rows();
+  if (!status.ok()) return status;
+  // Rows up to a compaction may all be gone: its revision is still the least the current one can be.
+  current_ = newest_ = std::max({current_, finished_, scheduled_revision_});
+  if (scheduled_revision_ > finished_) {
+    // Interrupted: once more, over what is left; the rows for its hash are not all there.
+    scheduled_ = Scheduled{scheduled_revision_, finished_, false};
+    compacted_ = scheduled_revision_;
+  }
+  return {};
+}
+
+Status Store::recover_rows() {
+  absl::flat_hash_map<const KeyRecord*, int64_t> leases;
+  const std::shared_ptr<const storage::View> view = backend_.view();
+  const std::unique_ptr<storage::EngineIterator> row = view->iterate();
+  const std::string end = storage::bucket_end(Bucket::kKey);
+  for (row->seek(RowKey({1, 0}, false).view()); row->valid() && row->key() < end; row->next()) {
+    const std::optional<ParsedRowKey> parsed = parse_row_key(row->key());
+    if (!parsed) return damaged(row->key(), "its key is not a revision");
+    wire::KeyValue pair;
+    if (!wire::parse(row->value(), pair)) return damaged(row->key(), "its value is not a KeyValue");
+    if (row->value().size() > UINT32_MAX || parsed->revision.sub > kSubMax) return damaged(row->key(), "out of bounds");
+    current_ = parsed->revision.main;
+    KeyRecord& record = index_.find_or_make(pair.key);
+    const Version version = make_version(parsed->revision, row->value().size(), parsed->tombstone, pair.lease != 0);
+    if (record.empty()) {
+      // A tombstone that comes first is what a compaction left of its generation.
+      index_.restore(record, version, parsed->tombstone ? 0 : pair.create_revision, parsed->tombstone ? 1 : pair.version);
+    } else if (parsed->revision <= record.newest.revision()) {
+      return damaged(row->key(), "there is a put and a tombstone of this revision");
+    } else if (!parsed->tombstone) {
+      index_.put(record, version);
+    } else if (record.live()) {
+      index_.bury(record, version);
+    }  // else: a second tombstone, which etcd writes no more and skips too.
+    if (leases_ != nullptr) {
+      if (pair.lease != 0 && !parsed->tombstone) {
+        leases[&record] = pair.lease;
+      } else {
+        leases.erase(&record);
+      }
+    }
+  }
+  if (!row->status().ok()) return row->status();
+  std::vector<std::pair<std::string_view, int64_t>> attached;
+  attached.reserve(leases.size());
+  for (const auto& [record, lease] : leases) attached.emplace_back(record->key(), lease);
+  std::sort(attached.begin(), attached.end());
+  for (const auto& [key, lease] : attached) leases_->attach(LeaseId(lease), key);
+  return {};
+}
+
+// --- reading ------------------------------------------------------------------------------------------------------------------
+
+PairBytes Store::load_pair(Revision revision) const {
+  auto pair = std::make_shared<std::string>();
+  const Result<bool> found = backend_.get(RowKey(revision, false).view(), pair.get());
+  if (!found.ok()) base::fatal("cannot read the store: " + found.status().to_string());
+  if (!*found) return nullptr;
+  return pair;
+}
+
+PairBytes Store::load(const KeyRecord& record, const Version& version) const {
+  const bool newest = version.revision() == record.newest.revision();
+  if (newest && record.hot != 0) {
+    ++statistics_.hot_hits;
+    return hot_.get(record);
+  }
+  ++statistics_.hot_misses;
+  PairBytes pair = load_pair(version.revision());
+  if (pair == nullptr || pair->size() != version.size) {
+    base::fatal("the store lacks the row of revision " + std::to_string(version.main) + "/" + std::to_string(version.sub) +
+                " that its index knows");
+  }
+  // Keeping a value for later is no change that anybody can see.
+  if (newest) hot_.set(const_cast<KeyRecord&>(record), pair);
+  return pair;
+}
+
+// --- compaction ---------------------------------------------------------------------------------------------------------------
+
+Status Store::compact(int64_t revision) {
+  if (revision <= compacted_) return errors::compacted();
+  if (revision > current_) return errors::future_revision();
+  const bool previous_completed = scheduled_revision_ == finished_;
+  scheduled_ = Scheduled{revision, compacted_, previous_completed};
+  compacted_ = scheduled_revision_ = revision;
+  storage::put_row(backend_, Bucket::kMeta, kScheduled, RowKey({revision, 0}, false).in_bucket());
+  if (observer_ != nullptr) observer_->on_compact(revision);
+  return {};
+}
+
+std::unique_ptr<CompactionTask> Store::next_compaction() {
+  if (compaction_running_ || !scheduled_) return nullptr;
+  const Scheduled next = *scheduled_;
+  scheduled_.reset();
+  return std::unique_ptr<CompactionTask>(new CompactionTask(*this, next.revision, next.previous, next.previous_completed));
+}
+
+// Before a record loses what a reader at an older revision may still come to.
+void Store::save_dropped(const KeyRecord& record, int64_t at) {
+  for (RangeReader* reader : readers_) {
+    if (reader->at_ < at) reader->save(record);
+  }
+}
+
+// --- writing ------------------------------------------------------------------------------------------------------------------
+
+Store::WriteTxn::WriteTxn(Store& store) : store_(store), main_(store.current_ + 1) {
+  VERIFY(store.recovered_ && !store.in_write_);
+  store.in_write_ = true;
+}
+
+Store::WriteTxn::~WriteTxn() { VERIFY(committed_); }
+
+Revision Store::WriteTxn::next_revision() {
+  store_.newest_ = main_;
+  return {main_, sub_++};
+}
+
+void Store::WriteTxn::put(std::string_view key, std::string_view value, LeaseId lease) {
+  VERIFY(!committed_);
+  KeyIndex& index = store_.index_;
+  KeyRecord& record = index.find_or_make(key);
+  const bool existed = record.live();
+  const Version before = record.newest;
+  PairBytes prev_pair = existed && record.hot != 0 ? store_.hot_.get(record) : nullptr;
+  LeaseId old_lease;
+  if (existed && before.has_lease) {
+    if (prev_pair == nullptr) prev_pair = store_.load(record, before);
+    wire::KeyValue old;
+    VERIFY(wire::parse(*prev_pair, old));
+    old_lease = LeaseId(old.lease);
+  }
+
+  const Revision revision = next_revision();
+  const wire::KeyValue pair{key, existed ? record.created : main_, main_, existed ? record.key_version + 1 : 1, value, lease.value()};
+  auto bytes = std::make_shared<std::string>();
+  wire::append(pair, *bytes);
+  store_.backend_.put(RowKey(revision, false).view(), *bytes);
+  index.put(record, make_version(revision, bytes->size(), false, lease != base::kNoLease));
+  store_.hot_.set(record, bytes);
+  ++store_.statistics_.puts;
+  store_.statistics_.put_bytes += key.size() + value.size();
+
+  if (old_lease != lease && store_.leases_ != nullptr) {
+    if (old_lease != base::kNoLease) store_.leases_->detach(old_lease, record.key());
+    if (lease != base::kNoLease) store_.leases_->attach(lease, record.key());
+  }
+  if (store_.observer_ == nullptr) return;
+  Event event{false, record.key(), std::move(bytes), pair.create_revision, {}, {}};
+  if (existed) {
+    event.prev = before.revision();
+    event.prev_pair = std::move(prev_pair);
+  }
+  events_.push_back(std::move(event));
+}
+
+int64_t Store::WriteTxn::delete_range(std::string_view key, std::string_view range_end) {
+  VERIFY(!committed_);
+  const KeyRange range = KeyRange::of(key, range_end);
+  if (range.single) {
+    KeyRecord* record = store_.index_.find(key);
+    if (record == nullptr || !record->live()) return 0;
+    erase(*record);
+    return 1;
+  }
+  // Nothing moves in the index while records are buried: the cursor stays true.
+  KeyIndex::Cursor at = store_.index_.lower_bound(key);
+  if (at.valid() && !at.record().live()) at.next_live();
+  int64_t deleted = 0;
+  for (; at.valid() && range.contains(at.record().key()); at.next_live()) {
+    erase(at.record());
+    ++deleted;
+  }
+  return deleted;
+}
+
+void Store::WriteTxn::erase(KeyRecord& record) {
+  const std::string_view key = record.key();
+  const Version before = record.newest;
+  PairBytes prev_pair = record.hot != 0 ? store_.hot_.get(record) : nullptr;
+  if (before.has_lease) {
+    if (prev_pair == nullptr) prev_pair = store_.load(record, before);
+    wire::KeyValue old;
+    VERIFY(wire::parse(*prev_pair, old));
+    if (store_.leases_ != nullptr) store_.leases_->detach(LeaseId(old.lease), key);
+  }
+  const Revision revision = next_revision();
+  const std::string bytes = wire::encode(wire::KeyValue{key, 0, 0, 0, {}, 0});
+  store_.backend_.put(RowKey(revision, true).view(), bytes);
+  store_.hot_.drop(record);
+  store_.index_.bury(record, make_version(revision, bytes.size(), true, false));
+  ++store_.statistics_.deletes;
+  if (store_.observer_ == nullptr) return;
+  auto pair = std::make_shared<const std::string>(wire::encode(wire::KeyValue{key, 0, main_, 0, {}, 0}));
+  events_.push_back({true, key, std::move(pair), 0, before.revision(), std::move(prev_pair)});
+}
+
+void Store::WriteTxn::commit() {
+  VERIFY(!committed_);
+  committed_ = true;
+  store_.in_write_ = false;
+  if (!wrote()) return;
+  store_.current_ = main_;
+  if (store_.observer_ != nullptr) store_.observer_->on_commit(main_, events_);
+}
+
+}  // namespace mvcc
