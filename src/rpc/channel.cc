@@ -3,6 +3,7 @@
 #include "rpc/channel.h"
 
 #include <algorithm>
+#include <asio/ssl/context.hpp>
 #include <list>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "base/verify.h"
 #include "net/spawn.h"
 #include "net/timer_queue.h"
+#include "net/tls.h"
 #include "net/wake.h"
 #include "rpc/client_call.h"
 #include "rpc/client_connection.h"
@@ -53,6 +55,10 @@ class Channel::Impl final : public ClientConnection::Owner,
       : shared_(std::make_shared<ClientShared>(loop, clock, std::move(options))),
         rng_(static_cast<uint64_t>(clock.unix_ns())),
         keepalive_time_(shared_->options.keepalive_time) {
+    if (asio::ssl::context* tls = shared_->options.tls.get()) {
+      tls->set_verify_mode(shared_->options.tls_insecure_skip_verify ? asio::ssl::verify_none : asio::ssl::verify_peer);
+      net::set_alpn_http(*tls, false);  // etcd's servers hang up on clients that do not offer h2.
+    }
     set_endpoints(shared_->options.endpoints);
   }
 

@@ -28,8 +28,9 @@ struct ChannelOptions {
   std::chrono::nanoseconds keepalive_timeout = std::chrono::seconds(6);
   size_t message_bytes_max = 0x7fffffff;    // receive limit
   size_t send_bytes_max = 2 * 1024 * 1024;  // etcd's client default
-  std::shared_ptr<asio::ssl::context> tls;  // null: clear text; an https endpoint then fails
-  std::string tls_server_name;              // empty: the endpoint's host
+  // Null: clear text, and an https endpoint fails. The channel sets ALPN and, by tls_insecure_skip_verify, verification on it.
+  std::shared_ptr<asio::ssl::context> tls;
+  std::string tls_server_name;  // empty: the endpoint's host
   bool tls_insecure_skip_verify = false;
   std::string user_agent = "grpc-go/1.82.1";
 };
