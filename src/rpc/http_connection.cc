@@ -15,23 +15,15 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
  public:
   HttpExchange(std::shared_ptr<NetLoop> loop, std::shared_ptr<HttpConnection> connection, HttpRequest request)
       : loop_(std::move(loop)), connection_(std::move(connection)), request_(std::move(request)), room_(loop_->home()) {}
-  ~HttpExchange() override {
-    if (stage_ == Stage::kDone || closed_) return;
-    // Dropped by its handler: the client must not wait for ever.
-    if (stage_ == Stage::kNothing) {
-      HttpResponse response;
-      response.status = 500;
-      finish_now(std::move(response), nullptr);
-    } else {
-      loop_->on_owner([connection = connection_] { connection->abort(); });
-    }
-  }
-
   const HttpRequest& request() const override { return request_; }
 
   void finish(HttpResponse response) override {
     if (stage_ != Stage::kNothing) return;
-    finish_now(std::move(response), shared_from_this());
+    stage_ = Stage::kDone;
+    const auto self = shared_from_this();
+    loop_->on_owner([self, response = std::move(response)]() mutable {
+      self->connection_->answer(self.get(), std::move(response));
+    });
   }
 
   void begin(int status, Metadata headers) override {
@@ -79,18 +71,22 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
     queued_ -= std::min(bytes, queued_);
     if (queued_ <= kHttpQueuedBytesMax && room_.waiting()) room_.notify();
   }
+  // The exchange is over: nothing will happen to it any more.
+  void over() { callback_ = nullptr; }
+  // The handler holds nothing any more. If it has not answered, the client must not wait for ever.
+  void handler_gone() {
+    if (closed_ || stage_ == Stage::kDone) return;
+    if (stage_ == Stage::kBegun) return loop_->on_owner([self = shared_from_this()] { self->connection_->abort(); });
+    HttpResponse response;
+    response.status = 500;
+    finish(std::move(response));
+  }
   // Owner's side: chunk bytes in the connection's output since the socket took everything last.
   size_t unsent = 0;
 
  private:
   enum class Stage { kNothing, kBegun, kDone };
 
-  void finish_now(HttpResponse response, std::shared_ptr<HttpExchange> self) {
-    stage_ = Stage::kDone;
-    loop_->on_owner([raw = this, self, connection = connection_, response = std::move(response)]() mutable {
-      connection->answer(raw, std::move(response));  // `raw` is only compared.
-    });
-  }
   void send_chunk(std::string chunk) {
     const auto self = shared_from_this();
     loop_->on_owner([self, chunk = std::move(chunk)]() mutable {
@@ -251,7 +247,7 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
   current_ = std::make_shared<HttpExchange>(loop_, std::move(self), std::move(request));
   const bool gone = peer_ended_;
   {
-    std::shared_ptr<HttpCall> call = current_;
+    std::shared_ptr<HttpCall> call(current_.get(), [exchange = current_](HttpCall*) { exchange->handler_gone(); });
     auto hand_over = [core = core_, call = std::move(call)]() mutable { core->http_handler(std::move(call)); };
     loop_->on_home(std::move(hand_over));
   }
@@ -267,7 +263,10 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
   }
   const std::shared_ptr<HttpExchange> over = std::move(current_);
   current_.reset();
-  if (!alive) loop_->on_home([over] { over->peer_gone(); });
+  loop_->on_home([over, alive] {
+    if (!alive) over->peer_gone();
+    over->over();
+  });
   co_return alive && keep_alive_ && !draining_;
 }
 
@@ -305,6 +304,7 @@ void HttpConnection::answer(HttpExchange* from, HttpResponse response) {
   if (from != current_.get() || closed_) return;
   http1::Fields fields = response.headers.fields();
   fields.emplace_back("Date", http1::http_date(loop_->clock().unix_ns() / 1000000000));
+  keep_alive_ = keep_alive_ && !draining_;
   const bool body = may_have_body(response.status);
   http1::append_response_head(response.status, fields, body ? http1::Framing::kLength : http1::Framing::kNone,
                               response.body.size(), keep_alive_, output_);
