@@ -1,6 +1,6 @@
 // The disk as a seam: files, directories, locks and durability. RealDisk is POSIX, MemDisk a memory disk that loses power.
 // Every call blocks; any thread may use a Disk, one thread at a time a File (reads with read_at may run beside each other).
-// What is durable: bytes of a file after File::sync, a created, renamed or removed name after sync_dir of its folder; nothing else.
+// What is durable: bytes of a file after File::sync, a created, renamed or removed name after sync_dir of its folder; no more.
 // Errors carry Go's text form "open /dir/name: no such file or directory" and these codes:
 //   kNotFound, kAlreadyExists, kPermissionDenied (also: read-only), kResourceExhausted (disk, quota or handles are full),
 //   kFailedPrecondition (locked by another, folder not empty), kInternal (input/output error and all else).

@@ -146,7 +146,8 @@ struct MemDisk::State {
       if (it != node.pages.end() || part.find_first_not_of('\0') != std::string_view::npos) {
         if (it == node.pages.end()) it = node.pages.try_emplace(number).first;
         std::memcpy(it->second.now.data() + at, part.data(), n);
-        for (size_t s = at / kSectorBytes; s <= (at + n - 1) / kSectorBytes; ++s) it->second.dirty |= static_cast<uint8_t>(1u << s);
+        const size_t last = (at + n - 1) / kSectorBytes;
+        for (size_t s = at / kSectorBytes; s <= last; ++s) it->second.dirty |= static_cast<uint8_t>(1u << s);
         node.dirty_pages.insert(number);
       }
       bytes.remove_prefix(n);
@@ -174,7 +175,7 @@ struct MemDisk::State {
   void settle_tree(Node& node, Rng& rng, std::set<Node*>& seen);
 };
 
-// How much of the unsynced state a power cut keeps: nothing, all, or each piece by a coin. The extremes matter as much as the mix.
+// How much of the unsynced state a power cut keeps: nothing, all, or each piece by a coin; the extremes matter as much.
 void MemDisk::State::settle(Node& node, Rng& rng) {
   const uint64_t mood = rng.below(4);
   const auto keep = [&] { return mood == 0 ? false : mood == 1 ? true : rng.one_in(2); };
@@ -230,7 +231,11 @@ void MemDisk::State::settle_tree(Node& node, Rng& rng, std::set<Node*>& seen) {
 class MemDisk::Handle final : public File {
  public:
   Handle(std::shared_ptr<State> state, std::shared_ptr<Node> node, std::string path, bool writable)
-      : state_(std::move(state)), node_(std::move(node)), path_(std::move(path)), generation_(state_->generation), writable_(writable) {}
+      : state_(std::move(state)),
+        node_(std::move(node)),
+        path_(std::move(path)),
+        generation_(state_->generation),
+        writable_(writable) {}
   ~Handle() override {
     const std::lock_guard hold(state_->mutex);
     if (locked_ && generation_ == state_->generation) node_->locked = false;
@@ -419,7 +424,8 @@ Status MemDisk::rename(const std::string& from, const std::string& to) {
   if (dir == nullptr || node == nullptr || node == state_->root) return missing("rename", from);
   VERIFY(state_->find_dir(parent(to)) == dir);  // Disk::rename promises one folder.
   if (from == to) return {};
-  if (const std::shared_ptr<Node> old = state_->find(to); old != nullptr && (old->is_dir != node->is_dir || !old->names.empty())) {
+  const std::shared_ptr<Node> old = state_->find(to);
+  if (old != nullptr && (old->is_dir != node->is_dir || !old->names.empty())) {
     return Status(Code::kFailedPrecondition, "rename " + from + " " + to + ": file exists");
   }
   const State::Fate fate = state_->next_change(false);

@@ -37,8 +37,8 @@ class MemDisk final : public Disk {
 
   // --- planned faults; calls that change something are counted (write, sync, truncate, allocate, create, rename, ...) ---
   uint64_t changes() const;  // counted so far
-  // The power fails in the middle of the change number `n` from now (0: the next): it takes effect in part, and every call after
-  // it fails until power_cut() settles what is kept.
+  // The power fails in the middle of the change number `n` from now (0: the next): it takes effect in part, and every call
+  // after it fails until power_cut() settles what is kept.
   void lose_power_after(uint64_t n);
   bool lost_power() const;
   // The change number `n` from now fails with input/output error and has no effect, once.

@@ -87,10 +87,10 @@ class ProofSearch {
     saw_entry_ |= type == kEntry;
   }
 
-  static constexpr size_t kChecksumRounds = 8;
+  static constexpr uint64_t kChecksumBytesMax = 1ULL << 30;
 
   const std::string_view bytes_;
-  size_t checksum_bytes_left_ = kChecksumRounds * bytes_.size();
+  uint64_t checksum_bytes_left_ = kChecksumBytesMax;
   bool saw_entry_;
   bool saw_state_ = false;
   bool proven_ = false;

@@ -304,8 +304,9 @@ TEST_CASE("wal: damage never loses what was synced without saying so") {
     const auto opened = Wal::open(disk, kDir, Index(0), Term(0), small_segments());
     if (!opened.ok()) {
       REQUIRE(opened.status().code() == Code::kDataLoss);
-      const bool names_place = opened.status().text().find(kDir) != std::string_view::npos &&
-                               opened.status().text().find("restore its data directory from a backup") != std::string_view::npos;
+      const std::string_view text = opened.status().text();
+      const bool names_place = text.find(kDir) != std::string_view::npos &&
+                               text.find("restore its data directory from a backup") != std::string_view::npos;
       REQUIRE_MESSAGE(names_place, opened.status().to_string());
       ++refused;
     } else {
