@@ -63,7 +63,7 @@ Result<std::vector<std::string>> parse_csv(std::string_view line) {
     } else {
       const size_t end = std::min(line.find(',', i), line.size());
       field = line.substr(i, end - i);
-      if (const size_t bare = field.find('"'); bare != std::string::npos) return error(i + bare, "bare \" in non-quoted field");
+      if (const size_t bare = field.find('"'); bare != std::string::npos) return error(i + bare, "bare \" in non-quoted-field");
       i = end;
     }
     fields.push_back(std::move(field));
