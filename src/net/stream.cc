@@ -92,6 +92,12 @@ class SocketStream final : public Stream {
     return Status(Code::kUnavailable, errno_text(error_));
   }
   const std::string& peer() const override { return peer_; }
+  std::string local() const override {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    if (closed_ || ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
+    return address_text(reinterpret_cast<const sockaddr*>(&address), size);
+  }
   void set_unacked_timeout(base::Duration timeout) override {
     const auto ms = static_cast<unsigned>(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count());
     (void)setsockopt(fd_, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);  // Fails on a unix socket, which needs none.

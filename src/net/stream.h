@@ -46,6 +46,8 @@ class Stream {
   virtual base::Status error() const = 0;
   // "127.0.0.1:39412", "[::1]:4", "@" for a client without a name on a unix socket, "memory".
   virtual const std::string& peer() const = 0;
+  // The same of our side; empty where there is none. A system call: for reports.
+  virtual std::string local() const { return {}; }
   // Of a TLS peer's verified certificate, and what ALPN chose; empty without.
   virtual std::string tls_common_name() const { return {}; }
   virtual std::string alpn() const { return {}; }

@@ -142,6 +142,7 @@ class TlsStream final : public Stream {
   bool closed() const override { return below_->closed(); }
   Status error() const override { return error_.ok() ? below_->error() : error_; }
   const std::string& peer() const override { return below_->peer(); }
+  std::string local() const override { return below_->local(); }
   void set_unacked_timeout(base::Duration timeout) override { below_->set_unacked_timeout(timeout); }
 
   std::string tls_common_name() const override {
@@ -196,6 +197,7 @@ class TlsStream final : public Stream {
       ERR_clear_error();
       return std::string("tls: failed to verify certificate: ") + X509_verify_cert_error_string(verified);
     }
+    if (ERR_peek_last_error() == 0) return "EOF";  // the peer left in the middle, as Go words it
     return ssl_error_text();
   }
 

@@ -214,6 +214,10 @@ bool ClientConnection::start_call(const std::shared_ptr<ClientCall>& call) {
   call->slot = calls_.size();
   call->set_place(this);
   calls_.push_back(call);
+  if (CallPeer* peer = call->options().peer.get()) {
+    const bool tls = endpoint_.tls != Endpoint::Tls::kNever && shared_->options.tls != nullptr;
+    *peer = CallPeer{stream_->peer(), stream_->local(), tls};
+  }
   if (keepalive_time_.count() > 0 && !keepalive_timer_.armed()) arm_keepalive();
   flush_later();
   call->on_stream_opened();
