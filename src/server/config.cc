@@ -43,7 +43,7 @@ bool is_one_of(std::string_view text, std::initializer_list<std::string_view> li
   return std::find(list.begin(), list.end(), text) != list.end();
 }
 
-// --- URLs ---------------------------------------------------------------------------------------------------------------------
+// --- URLs --------------------------------------------------------------------------------------------------------------------
 
 // What is bound must be an address: names move.
 Status check_bind_urls(const Urls& urls) {
@@ -86,7 +86,7 @@ Status check_urls(const Config& config) {
   return {};
 }
 
-// --- values that belong together ----------------------------------------------------------------------------------------------
+// --- values that belong together ---------------------------------------------------------------------------------------------
 
 Status check_bootstrap(const Config& config) {
   const int methods = !config.initial_cluster.empty() + !config.discovery_srv.empty() + !config.discovery.endpoints.empty();
@@ -164,7 +164,7 @@ Status check_tls_versions(const Config& config) {
   return {};
 }
 
-// --- found at start -----------------------------------------------------------------------------------------------------------
+// --- found at start ----------------------------------------------------------------------------------------------------------
 
 // The names that Go's TLS knows, and two old spellings.
 constexpr std::string_view kCipherSuites[] = {
@@ -207,6 +207,20 @@ Status check_cipher_suites(const std::vector<std::string>& suites) {
 }
 
 Status not_yet(const std::string& what) { return invalid(what + " is not part of this version yet"); }
+
+Status check_ports(const Config& config) {
+  for (const Urls* urls : {&config.listen_peer_urls, &config.listen_client_urls, &config.listen_client_http_urls,
+                           &config.listen_metrics_urls}) {
+    for (const Url& url : *urls) {
+      if (url.is_unix()) continue;
+      const Result<uint16_t> port = url.port_number();
+      if (port.ok()) continue;
+      if (urls == &config.listen_peer_urls) base::log::error("creating peer listener failed", {{"error", port.status()}});
+      return port.status();
+    }
+  }
+  return {};
+}
 
 Status check_listeners(const Config& config) {
   for (const Url& url : config.listen_peer_urls) {
@@ -317,7 +331,7 @@ Status check_descriptors() {
                  std::to_string(limit.rlim_cur) + ", more than " + std::to_string(kReservedDescriptors) + " needed)");
 }
 
-// --- who forms the first cluster ----------------------------------------------------------------------------------------------
+// --- who forms the first cluster ---------------------------------------------------------------------------------------------
 
 Result<std::string> resolve_with_system(const std::string& host_port) {
   const Result<HostPort> parts = split_host_port(host_port);
@@ -424,7 +438,7 @@ Status check_advertised_match(const Config& config, const UrlsMap& members, cons
 
 }  // namespace
 
-// --- the configuration --------------------------------------------------------------------------------------------------------
+// --- the configuration -------------------------------------------------------------------------------------------------------
 
 Config Config::defaults() {
   Config config;
@@ -452,8 +466,8 @@ Status set_up_log(const LogConfig& log) {
   base::log::Options options;
   options.outputs = outputs;
   if (log.rotation) {
-    const auto files = std::count_if(outputs.begin(), outputs.end(),
-                                     [](const std::string& output) { return !is_one_of(output, {"default", "stderr", "stdout"}); });
+    const auto is_file = [](const std::string& output) { return !is_one_of(output, {"default", "stderr", "stdout"}); };
+    const auto files = std::count_if(outputs.begin(), outputs.end(), is_file);
     if ((outputs.size() == 1 && files == 0) || files > 1) {
       return invalid("--log-outputs requires a single file path when --log-rotate-config-json is defined");
     }
@@ -491,7 +505,8 @@ Status validate(Config& config) {
   if (Status status = check_tracing(config.tracing); !status.ok()) return status;
   if (Status status = check_features(config.feature_gates); !status.ok()) return status;
   if (config.compact_hash_check_time.count() <= 0) {
-    return invalid("--compact-hash-check-time must be >0 (set to " + duration_text(config.compact_hash_check_time.count()) + ")");
+    return invalid("--compact-hash-check-time must be >0 (set to " + duration_text(config.compact_hash_check_time.count()) +
+                   ")");
   }
   if (config.name == kDefaultName) {
     base::log::warn("it isn't recommended to use default name, please set a value for --name. Note that etcd might run into "
@@ -531,6 +546,7 @@ void finish(Config& config) {
 Status check_start(Config& config) {
   if (Status status = check_cipher_suites(config.cipher_suites); !status.ok()) return status;
   if (Status status = check_listeners(config); !status.ok()) return status;
+  if (Status status = check_ports(config); !status.ok()) return status;
   if (Status status = check_descriptors(); !status.ok()) return status;
   if (config.net_threads > kNetThreadsMax) return invalid("--net-threads must be at most " + std::to_string(kNetThreadsMax));
   if (!config.discovery.endpoints.empty() || !config.discovery_srv.empty() || !config.discovery.v2_url.empty()) {
@@ -570,8 +586,7 @@ void exit_after_failed_start(const Config& config, const Status& why) {
   if (is_unset && config.discovery.endpoints.empty()) {
     base::log::warn("V3 discovery settings (i.e., --discovery-token, --discovery-endpoints) are not set");
   }
-  base::log::flush();
-  std::_Exit(1);
+  base::log::flush_and_exit(1);
 }
 
 std::string size_text(uint64_t bytes) {
@@ -584,6 +599,37 @@ std::string size_text(uint64_t bytes) {
   std::snprintf(text, sizeof text, value < 9.95 ? "%.1f %s" : "%.0f %s", value, kUnits[unit]);
   return text;
 }
+
+namespace {
+
+void log_limits(const Config& config) {
+  if (config.max_request_bytes > kRequestBytesRecommendedMax) {
+    base::log::warn("exceeded recommended request limit",
+                    {{"max-request-bytes", config.max_request_bytes},
+                     {"max-request-size", size_text(config.max_request_bytes)},
+                     {"recommended-request-bytes", kRequestBytesRecommendedMax},
+                     {"recommended-request-size", size_text(kRequestBytesRecommendedMax)}});
+  }
+  constexpr std::string_view kName = "v3-applier";
+  const int64_t quota = config.quota_backend_bytes;
+  if (quota < 0) {
+    base::log::info("disabled backend quota", {{"quota-name", kName}, {"quota-size-bytes", quota}});
+    return;
+  }
+  const int64_t bytes = quota == 0 ? kQuotaBytesDefault : quota;
+  const std::string size = size_text(static_cast<uint64_t>(bytes));
+  if (bytes > kQuotaBytesMax) {
+    base::log::warn("quota exceeds the maximum value", {{"quota-name", kName},
+                                                        {"quota-size-bytes", bytes},
+                                                        {"quota-size", size},
+                                                        {"quota-maximum-size-bytes", kQuotaBytesMax},
+                                                        {"quota-maximum-size", size_text(kQuotaBytesMax)}});
+  }
+  base::log::info(quota == 0 ? "enabled backend quota with default value" : "enabled backend quota",
+                  {{"quota-name", kName}, {"quota-size-bytes", bytes}, {"quota-size", size}});
+}
+
+}  // namespace
 
 void log_start(const Config& c, bool member_initialized, const UrlsMap& members) {
   using base::log::Field;
@@ -656,6 +702,7 @@ void log_start(const Config& c, bool member_initialized, const UrlsMap& members)
        {"downgrade-check-interval", text(c.downgrade_check_time)},
        {"max-learners", c.max_learners},
        {"v2-deprecation", "write-only"}});
+  log_limits(c);
 }
 
 }  // namespace server

@@ -215,7 +215,8 @@ base::Result<UrlsMap> initial_members(const Config& config, const ResolveHost& r
 // The line and the exit code of a start that failed: hints or `discovery failed` (R4.191, R4.233). Flushes the log.
 [[noreturn]] void exit_after_failed_start(const Config& config, const base::Status& why);
 
-// The long `starting an etcd server` line (R11.13); `members` empty for a member that has a log.
+// The long `starting an etcd server` line (R11.13), and those about the limits on requests and store (R4.34, R4.232).
+// `members` empty for a member that has a log.
 void log_start(const Config& config, bool member_initialized, const UrlsMap& members = {});
 
 // Go's humanize: 9000000000 -> "9.0 GB".

@@ -115,7 +115,8 @@ struct Metrics {
   Gauge current_revision{registry, "etcd_debugging_mvcc_current_revision", "Revision of the store."};
   Gauge compact_revision{registry, "etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."};
   Counter compaction_keys{registry, "etcd_debugging_mvcc_db_compaction_keys_total", "Old revisions removed."};
-  Gauge compaction_last{registry, "etcd_debugging_mvcc_db_compaction_last", "When a compaction last ended, in seconds since 1970."};
+  Gauge compaction_last{registry, "etcd_debugging_mvcc_db_compaction_last",
+                        "When a compaction last ended, in seconds since 1970."};
   Histogram compaction_pause_ms{registry, "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
                                 "Pauses by one compaction step.", base::metrics::exponential(1, 2, 13)};
   Histogram compaction_total_ms{registry, "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",

@@ -179,8 +179,6 @@ void Node::tick() {
   next_tick_ = std::max(next_tick_ + interval, now);
   tick_timer_ = environment_.loop.at(next_tick_, [this] { tick(); });
   driver_->tick();
-  // Alone, there is nobody to wait for before an election.
-  if (leader() == base::kNoNode && driver_->alone()) driver_->campaign();
   expire_waits(now);
 }
 
@@ -241,6 +239,8 @@ Status Node::serializable_read_check() const {
 
 // At the end of each turn of the driver: reads that may run now, a round for those that wait, the engine's next commit.
 void Node::after_turn() {
+  // Alone, there is nobody to wait for before an election.
+  if (leader() == base::kNoNode && !stopping_) driver_->campaign_if_alone();
   reads_.run(driver_->applied());
   std::string context = reads_.take_request(environment_.loop.clock().now());
   if (!context.empty()) driver_->request_read_index(std::move(context));

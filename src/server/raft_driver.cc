@@ -167,8 +167,9 @@ void RaftDriver::tick() {
   wake();
 }
 
-void RaftDriver::campaign() {
-  raft_->campaign();  // Without effect while a conf change waits to be applied: the next tick tries again.
+void RaftDriver::campaign_if_alone() {
+  if (!alone() || raft_->raft().role() != raft::Role::kFollower || !idle()) return;
+  raft_->campaign();
   wake();
 }
 

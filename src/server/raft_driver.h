@@ -39,7 +39,8 @@ class RaftDriver {
   // Puts the log to work. `applied`, its term and `conf_state` as the store has them.
   base::Status start(DataDir& data, base::Index applied, base::Term applied_term, const raft::ConfState& conf_state);
   void tick();
-  void campaign();
+  // Starts an election at once if we are the only voter and no leader yet.
+  void campaign_if_alone();
   // Asks for a turn of the loop; many calls, one turn.
   void wake();
 

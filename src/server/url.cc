@@ -261,6 +261,15 @@ std::string Url::port() const {
   return host.substr(colon + 1);
 }
 
+Result<uint16_t> Url::port_number() const {
+  const std::string digits = port();
+  constexpr uint32_t kPortMax = 65535;
+  uint32_t number = 0;
+  for (const char c : digits) number = std::min(kPortMax + 1, number * 10 + static_cast<uint32_t>(c - '0'));
+  if (number > kPortMax) return invalid("listen tcp: address " + digits + ": invalid port");
+  return static_cast<uint16_t>(number);
+}
+
 Result<Url> parse_url(std::string_view text) {
   const size_t hash = text.find('#');
   const std::string_view before = text.substr(0, hash);
@@ -297,7 +306,7 @@ Result<Urls> parse_urls(const std::vector<std::string>& list) {
     }
     urls.push_back(std::move(url).value());
   }
-  std::stable_sort(urls.begin(), urls.end());
+  std::sort(urls.begin(), urls.end());
   return urls;
 }
 

@@ -2,6 +2,7 @@
 // Peer URL rules: wire-and-disk 1.5. Pure; any thread. Source of behaviour: Go net/url, etcd client/pkg/types.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ struct Url {
   // Without port and brackets ("::1"); port: digits after the colon, may be empty. As Go's Hostname() and Port().
   std::string hostname() const;
   std::string port() const;
+  // 0 where none stands. Error: `listen tcp: address 99999: invalid port`.
+  base::Result<uint16_t> port_number() const;
   // What a listener binds or a client connects to: "host:port", or for unix the path "name:port" as etcd joins it.
   std::string address() const { return is_unix() ? host + path : host; }
 
