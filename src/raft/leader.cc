@@ -57,14 +57,15 @@ Status Raft::lead_proposal(std::vector<Entry>&& entries) {
     // One change at a time, each checked against the configuration it will meet (thesis 4.1). The check is a good guess: the
     // configuration in force is that of the last applied entry.
     const bool joint = group_.config().voters.joint();
-    const bool leaves = change->changes.empty();
     std::string failed;
     if (pending_conf_index_ > log_.applied()) {
       failed = text_of("possible unapplied conf change at index ", pending_conf_index_, " (applied to ", log_.applied(), ")");
-    } else if (joint && !leaves) {
+    } else if (joint && !change->leaves_joint()) {
       failed = "must transition out of joint config first";
-    } else if (!joint && leaves) {
+    } else if (!joint && change->changes.empty()) {
       failed = "not in joint state; refusing empty conf change";
+    } else if (const auto next = group_.changed(*change, log_.last_index()); !next.ok()) {
+      failed = next.status().text();  // In the log it would stop every member; etcd leaves this to its users.
     }
     if (!failed.empty() && !disable_conf_change_validation_) {
       log_line(LogLevel::kInfo, id_, " ignoring conf change ", describe(*change), " at config ", group_.config().to_string(),

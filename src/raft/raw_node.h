@@ -8,7 +8,8 @@
 // acknowledgements) only when it is done. With Config::async_storage_writes saving and applying are told by messages instead
 // (kStorageAppend to kLocalAppendThread, kStorageApply to kLocalApplyThread, the last ones of `messages`): when the work of one
 // is done its `responses` go to whom they name, those for this member through step(); advance() is not called, and take_ready()
-// may be called again at once. A kStorageAppend carries a HardState in term, vote, commit (all 0: unchanged).
+// may be called again at once. A kStorageAppend carries a HardState in term, vote, commit (all 0: unchanged). With a snapshot in
+// either form entries may come as well: they go behind it. Entries that overlap what is saved replace it and all that follows.
 // Source of behaviour: etcd raft rawnode.go.
 #pragma once
 
