@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <deque>
+#include <tuple>
+
 #include "base/bytes.h"
 #include "raft/describe.h"
 #include "unit/raft/support.h"
@@ -369,6 +372,78 @@ TEST_CASE("raft: election timeouts are spread over one to two times the setting"
     ++seen[static_cast<size_t>(ticks)];
   }
   for (size_t ticks = 10; ticks < 20; ++ticks) CHECK(seen[ticks] > 10);
+}
+
+// --- asynchronous storage ---------------------------------------------------------------------------------------------------
+
+TEST_CASE("raw node: entries that come back while they are replaced are stable only with the last write") {
+  Single follower({1, 2, 3}, [](Config& config) { config.async_storage_writes = true; });
+  RawNode& node = *follower.node;
+  // The leader of term 1 sends an entry, that of term 2 another one in its place, and that of term 3 the first one again. All
+  // three writes are under way.
+  std::vector<Message> writes;
+  for (const auto& [from, term, entry_term] : {std::tuple<uint64_t, uint64_t, uint64_t>{2, 1, 1}, {3, 2, 2}, {2, 3, 1}}) {
+    Message m = message(MessageType::kApp, from, 1, term);
+    m.entries.push_back(entry(entry_term, 1));
+    REQUIRE(node.step(m).ok());
+    Ready ready = node.take_ready();
+    REQUIRE(ready.messages.size() == 1);
+    REQUIRE(ready.messages.front().to == kLocalAppendThread);
+    writes.push_back(std::move(ready.messages.front()));
+    CHECK(writes.back().term == Term(term));  // A HardState, with the new term.
+  }
+  for (size_t i = 0; i < writes.size(); ++i) {
+    follower.log.append(writes[i].entries);
+    for (Message& response : writes[i].responses) {
+      if (response.to == NodeId(1)) REQUIRE(node.step(std::move(response)).ok());
+    }
+    // After the first write the storage holds what the log says, but the second will undo it.
+    CHECK(node.raft().log().has_unstable_entries() == (i < 2));
+  }
+  CHECK(node.raft().log().term(Index(1)) == Term(1));
+}
+
+TEST_CASE("raw node: asynchronous writes overlap, and nothing is applied before it is in the own log") {
+  Single leader({1}, [](Config& config) { config.async_storage_writes = true; });
+  RawNode& node = *leader.node;
+  std::deque<Message> appends, applies;
+  const auto take = [&] {
+    while (node.has_ready()) {
+      Ready ready = node.take_ready();
+      CHECK(ready.messages_after_save.empty());
+      for (Message& m : ready.messages) (m.to == kLocalAppendThread ? appends : applies).push_back(std::move(m));
+    }
+  };
+  const auto finish = [&](std::deque<Message>& queue) {
+    REQUIRE_FALSE(queue.empty());
+    Message m = std::move(queue.front());
+    queue.pop_front();
+    if (m.to == kLocalAppendThread) leader.log.append(m.entries);
+    for (Message& response : m.responses) REQUIRE(node.step(std::move(response)).ok());
+    take();
+  };
+  node.campaign();
+  take();
+  CHECK(node.raft().role() == Role::kCandidate);  // Its own vote is on its way to the disk.
+  finish(appends);
+  CHECK(node.raft().role() == Role::kLeader);
+  for (const char* data : {"a", "b"}) {
+    REQUIRE(node.propose(std::make_shared<const std::string>(data)).ok());
+    take();
+  }
+  CHECK(appends.size() == 3);
+  CHECK(applies.empty());
+  finish(appends);
+  CHECK(node.raft().log().committed() == Index(1));
+  REQUIRE(applies.size() == 1);
+  finish(appends);
+  finish(appends);
+  CHECK(node.raft().log().committed() == Index(3));
+  CHECK(node.raft().log().applied() == Index(0));
+  while (!applies.empty()) finish(applies);
+  CHECK(node.raft().log().applied() == Index(3));
+  while (!appends.empty()) finish(appends);  // The commit index.
+  CHECK_FALSE(node.has_ready());
 }
 
 TEST_CASE("raw node: bootstrap makes the same first entries everywhere, and an election is possible at once") {
