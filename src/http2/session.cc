@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/verify.h"
+#include "http2/block_pool.h"
 
 namespace http2 {
 
@@ -171,6 +172,9 @@ struct Callbacks {
     ++me.open_streams;
     (void)nghttp2_session_set_stream_user_data(session, id, stream);
     me.remember(id, stream);
+    // All streams alike, in turn: a long answer must not hold up the short ones behind it.
+    nghttp2_extpri turns{NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
+    (void)nghttp2_session_change_extpri_stream_priority(session, id, &turns, /*ignore_client_signal=*/1);
     return 0;
   }
 
@@ -302,7 +306,7 @@ struct Callbacks {
     return made;
   }
 
-  static const nghttp2_option* settings() {
+  static const nghttp2_option* options() {
     static const nghttp2_option* const made = [] {
       nghttp2_option* o = nullptr;
       VERIFY(nghttp2_option_new(&o) == 0);
@@ -332,15 +336,18 @@ nghttp2_data_provider provider_of(Body* body) {
 Session::Session(Role role, Events& events, const SessionOptions& options)
     : impl_(std::make_unique<Impl>(role, events, options)) {
   const int rc = role == Role::kServer
-                     ? nghttp2_session_server_new2(&impl_->session, Callbacks::table(), impl_.get(), Callbacks::settings())
-                     : nghttp2_session_client_new2(&impl_->session, Callbacks::table(), impl_.get(), Callbacks::settings());
+                     ? nghttp2_session_server_new3(&impl_->session, Callbacks::table(), impl_.get(), Callbacks::options(),
+                                                   block_pool())
+                     : nghttp2_session_client_new3(&impl_->session, Callbacks::table(), impl_.get(), Callbacks::options(),
+                                                   block_pool());
   VERIFY(rc == 0);
-  std::array<nghttp2_settings_entry, 5> entries;
+  std::array<nghttp2_settings_entry, 6> entries;
   size_t n = 0;
   entries[n++] = {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kFrameBytesMax};
   if (options.streams_max_advertised != 0xffffffff && role == Role::kServer) {
     entries[n++] = {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options.streams_max_advertised};
   }
+  if (role == Role::kServer) entries[n++] = {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1};
   if (role == Role::kClient) entries[n++] = {NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
   entries[n++] = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.stream_window_bytes};
   entries[n++] = {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kHeaderListBytesMax};

@@ -199,6 +199,27 @@ TEST_CASE("http2: drain stops near its bound while a body has more") {
   CHECK(stream.data.size() == 1000000);
 }
 
+TEST_CASE("http2: a long answer does not hold up a short one behind it") {
+  Peer client(http2::Role::kClient), server(http2::Role::kServer);
+  server.answer = std::string(200000, 'z');
+  Peer::Stream& longer = client.add(1);
+  REQUIRE(client.session.submit_request(kRequest, nullptr, &longer) == 1);
+  std::string up, down;
+  client.session.drain(up, 1 << 16);
+  REQUIRE(server.session.feed(up, base::Instant{}).ok());
+  server.session.drain(down, 20000);
+  server.answer = "short";
+  Peer::Stream& shorter = client.add(3);
+  REQUIRE(client.session.submit_request(kRequest, nullptr, &shorter) == 3);
+  up.clear();
+  client.session.drain(up, 1 << 16);
+  REQUIRE(server.session.feed(up, base::Instant{}).ok());
+  server.session.drain(down, down.size() + 40000);
+  REQUIRE(client.session.feed(down, base::Instant{}).ok());
+  CHECK(shorter.data == "short");
+  CHECK_FALSE(longer.ended);
+}
+
 TEST_CASE("http2: a body with nothing to say waits for resume") {
   Peer client(http2::Role::kClient), server(http2::Role::kServer);
   Peer::Stream& stream = client.add(1);
