@@ -35,7 +35,7 @@ constexpr size_t kSampleSlots = 4096;  // messages that fall into one slot are c
 
 std::atomic<Level> g_level{Level::kInfo};
 
-// --- text ---------------------------------------------------------------------------------------------------------------------
+// --- text --------------------------------------------------------------------------------------------------------------------
 
 std::string_view level_name(Level level) {
   switch (level) {
@@ -120,7 +120,7 @@ void append_spaced(std::string& out, std::string_view json) {
   }
 }
 
-// --- sampling -----------------------------------------------------------------------------------------------------------------
+// --- sampling ----------------------------------------------------------------------------------------------------------------
 
 // Counts lines by level and message in seconds; any thread. Races only make a count a little wrong.
 class Sampler {
@@ -143,7 +143,7 @@ class Sampler {
   std::array<Slot, kSampleSlots> slots_;
 };
 
-// --- outputs ------------------------------------------------------------------------------------------------------------------
+// --- outputs -----------------------------------------------------------------------------------------------------------------
 
 spdlog::level::level_enum to_spdlog(Level level) {
   switch (level) {
@@ -307,7 +307,7 @@ Result<std::vector<std::unique_ptr<Sink>>> open_outputs(const Options& options) 
 
 }  // namespace
 
-// --- fields -------------------------------------------------------------------------------------------------------------------
+// --- fields ------------------------------------------------------------------------------------------------------------------
 
 Field::Field(std::string_view key, std::string_view text) : key_(key) { append_json_string(json_, text); }
 
@@ -368,7 +368,7 @@ std::string duration_text(int64_t ns) {
   return out + fraction(left % 60000000000, 1000000000) + "s";
 }
 
-// --- lines --------------------------------------------------------------------------------------------------------------------
+// --- lines -------------------------------------------------------------------------------------------------------------------
 
 std::string json_line(const Line& line, const Field* fields, size_t count) {
   std::string out = "{\"level\":\"";
@@ -434,7 +434,7 @@ void write_fields(Level level, std::string_view msg, const std::vector<Field>& f
   write_line(level, {}, msg, fields.data(), fields.size(), where);
 }
 
-// --- settings -----------------------------------------------------------------------------------------------------------------
+// --- settings ----------------------------------------------------------------------------------------------------------------
 
 Result<Level> parse_level(std::string_view name) {
   std::string lower(name);
@@ -535,10 +535,14 @@ void flush() {
   pipeline->outputs->wait_for(mine);
 }
 
+void flush_and_exit(int code) {
+  flush();
+  std::_Exit(code);
+}
+
 void exit_fatal(std::string_view msg, Fields fields, std::source_location where) {
   write_line(Level::kFatal, {}, msg, fields.begin(), fields.size(), where);
-  flush();
-  std::_Exit(1);
+  flush_and_exit(1);
 }
 
 uint64_t lines_dropped() {

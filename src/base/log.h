@@ -83,7 +83,8 @@ std::string duration_text(int64_t ns);
 // May change at run time, from any thread.
 void set_level(Level level);
 Level level();
-// "debug" "info" "warn" "error" "dpanic" "panic" "fatal" in lower or upper case, or "" for info. Error: `unrecognized level: "x"`.
+// "debug" "info" "warn" "error" "dpanic" "panic" "fatal" in lower or upper case, or "" for info.
+// Error: `unrecognized level: "x"`.
 Result<Level> parse_level(std::string_view name);
 
 // Size-bounded files as lumberjack makes them: name-2006-01-02T15-04-05.000.ext beside the file, optionally .gz.
@@ -110,6 +111,8 @@ Status configure(const Options& options);
 
 // Waits until what was written so far is out, at most two seconds. Called by fatal() and at exit.
 void flush();
+// Flushes and ends the process at once: no destructors, whose threads may be anywhere.
+[[noreturn]] void flush_and_exit(int code);
 // A line at level "fatal", flush, exit code 1: for starts that cannot go on.
 [[noreturn]] void exit_fatal(std::string_view msg, Fields fields = {},
                              std::source_location where = std::source_location::current());

@@ -271,7 +271,7 @@ Result<std::unique_ptr<Sink>> journal_sink(const char* socket_path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (std::strlen(socket_path) >= sizeof address.sun_path) return Status(Code::kInvalidArgument, "journal path too long");
-  std::strcpy(address.sun_path, socket_path);
+  std::memcpy(address.sun_path, socket_path, std::strlen(socket_path));
   const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0 || ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     const std::string why = system_error("connect", "");

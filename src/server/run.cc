@@ -99,7 +99,7 @@ Status Process::bind(Port port, const Urls& urls, bool grpc, bool http) {
     }
     base::Result<std::unique_ptr<net::Listener>> listener =
         url.is_unix() ? net::Listener::unix_socket(home_, url.address())
-                      : net::Listener::tcp(home_, url.hostname(), static_cast<uint16_t>(std::stoi(url.port())), options);
+                      : net::Listener::tcp(home_, url.hostname(), url.port_number().value(), options);
     if (!listener.ok()) return listener.status();
     front.listeners.push_back(std::move(*listener));
   }
@@ -112,7 +112,10 @@ Status Process::bind() {
   const bool http_apart = !config_.listen_client_http_urls.empty();
   base::log::info("configuring peer listeners", {{"listen-peer-urls", texts(config_.listen_peer_urls)}});
   Status status = bind(Port::kPeer, config_.listen_peer_urls, false, true);
-  if (!status.ok()) return status;
+  if (!status.ok()) {
+    base::log::error("creating peer listener failed", {{"error", status}});
+    return status;
+  }
   base::log::info("configuring client listeners", {{"listen-client-urls", texts(config_.listen_client_urls)}});
   status = bind(Port::kClient, config_.listen_client_urls, true, !http_apart);
   if (status.ok() && http_apart) status = bind(Port::kClient, config_.listen_client_http_urls, false, true);

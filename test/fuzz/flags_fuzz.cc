@@ -1,5 +1,5 @@
-// Command lines and environments of any bytes: words end at '\n', variables follow an empty word. Whatever comes, it is an outcome
-// with its text, and what runs can be judged and printed.
+// Command lines and environments of any bytes: words end at '\n', variables follow an empty word. Whatever comes, it is an
+// outcome with its text, and what runs can be judged and printed.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,5 +1,6 @@
-// The configuration file: YAML (so JSON, too) read as Go's sigs.k8s.io/yaml reads it, which goes through JSON: plain words become
-// booleans and numbers by YAML 1.1's rules, keys match in any case, the first type that does not fit in key order is the error.
+// The configuration file: YAML (so JSON, too) read as Go's sigs.k8s.io/yaml reads it, which goes through JSON: plain words
+// become booleans and numbers by YAML 1.1's rules, keys match in any case, the first type that does not fit in key order is
+// the error.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -50,7 +51,8 @@ std::string number_json(double value) {
 
 // A word without quotes: YAML 1.1's booleans, null, numbers; else text.
 FileValue plain_word(const std::string& word) {
-  static constexpr std::array<std::string_view, 11> kTrue{"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"};
+  static constexpr std::array<std::string_view, 11> kTrue{"y",    "Y",    "yes", "Yes", "YES", "true",
+                                                          "True", "TRUE", "on",  "On",  "ON"};
   static constexpr std::array<std::string_view, 11> kFalse{"n",     "N",     "no",  "No",  "NO", "false",
                                                            "False", "FALSE", "off", "Off", "OFF"};
   static constexpr std::array<std::string_view, 5> kNull{"", "~", "null", "Null", "NULL"};
@@ -75,7 +77,10 @@ FileValue plain_word(const std::string& word) {
   return {Kind::kString, word, {}};
 }
 
-FileValue scalar(const YAML::Node& node) { return node.Tag() == "?" ? plain_word(node.Scalar()) : FileValue{Kind::kString, node.Scalar(), {}}; }
+FileValue scalar(const YAML::Node& node) {
+  if (node.Tag() == "?") return plain_word(node.Scalar());
+  return {Kind::kString, node.Scalar(), {}};
+}
 
 Result<FileValue> to_value(const YAML::Node& node) {
   switch (node.Type()) {
@@ -93,9 +98,9 @@ Result<FileValue> to_value(const YAML::Node& node) {
 
 // Where Go's structs keep a block, as its errors name it.
 struct Block {
-  std::string_view path;   // in the file
-  std::string_view owner;  // the struct of the fields in it
-  std::string_view inside; // path of the struct's field from the outermost
+  std::string_view path;    // in the file
+  std::string_view owner;   // the struct of the fields in it
+  std::string_view inside;  // path of the struct's field from the outermost
   std::string_view go_type;
 };
 constexpr Block kBlocks[] = {
@@ -166,13 +171,10 @@ class Reader {
     if (const Block* block = find_block(path)) {
       if (value->kind == Kind::kMap) return read_map(node, path + ".");
       if (value->kind != Kind::kNull) {
-        const size_t dot = block->inside.find('.');
         const bool nested = path.find('.') != std::string::npos;
-        const std::string outer = nested ? std::string(find_block(path.substr(0, path.rfind('.')))->owner) : "configYAML";
-        fail_type(type_error(std::string(value->kind_name()),
-                             "struct field " + outer + "." + std::string(nested ? block->inside : block->inside.substr(0, dot)) +
-                                 (nested ? "" : "." + path),
-                             block->go_type));
+        const std::string_view outer = nested ? find_block(path.substr(0, path.rfind('.')))->owner : "configYAML";
+        const std::string where = "struct field " + std::string(outer) + "." + std::string(block->inside);
+        fail_type(type_error(std::string(value->kind_name()), where, block->go_type));
       }
       return;
     }
@@ -182,7 +184,8 @@ class Reader {
     const FileProblem problem = flag->binding.from_file(config_, *value);
     switch (problem.kind) {
       case FileProblem::Kind::kNone: return;
-      case FileProblem::Kind::kMismatch: return fail_type(type_error(problem.text, "struct field " + go_field(path), flag->binding.go_type));
+      case FileProblem::Kind::kMismatch:
+        return fail_type(type_error(problem.text, "struct field " + go_field(path), flag->binding.go_type));
       case FileProblem::Kind::kUrl: return fail_url(*flag, problem.text);
       case FileProblem::Kind::kOther: return fail(problem.text);
     }
@@ -267,7 +270,8 @@ Status read_config_text(std::string_view text, server::Config& config, bool& pla
   } catch (const YAML::Exception& error) {
     return invalid("error converting YAML to JSON: yaml: line " + std::to_string(error.mark.line + 1) + ": " + error.msg);
   }
-  const bool discovers = !config.discovery_srv.empty() || !config.discovery.endpoints.empty() || !config.discovery.v2_url.empty();
+  const bool discovers =
+      !config.discovery_srv.empty() || !config.discovery.endpoints.empty() || !config.discovery.v2_url.empty();
   if (discovers && config.initial_cluster == default_cluster) config.initial_cluster.clear();
   if (config.self_signed_cert_validity_years == 0) config.self_signed_cert_validity_years = 1;
   return {};

@@ -17,7 +17,7 @@ using server::Duration;
 using server::TlsConfig;
 using Kind = FileValue::Kind;
 
-// --- parts that this version does not have ------------------------------------------------------------------------------------
+// --- parts that this version does not have -----------------------------------------------------------------------------------
 
 struct MissingPart {
   Part part;
@@ -41,7 +41,7 @@ constexpr MissingPart kMissingParts[] = {
     {Part::kSnapshots, "snapshots between members"},
 };
 
-// --- bindings: how a word or a value of the file becomes a field --------------------------------------------------------------
+// --- bindings: how a word or a value of the file becomes a field -------------------------------------------------------------
 
 Status invalid(std::string text) { return Status(Code::kInvalidArgument, std::move(text)); }
 
@@ -135,8 +135,8 @@ constexpr Binding unsigned32_field() {
               field<Path...>(config) = static_cast<uint32_t>(*value);
               return Status();
             }
-            const bool range = value.status().text() == "value out of range";
-            return invalid("strconv.ParseUint: parsing " + quote(word) + ": " + (range ? "value out of range" : "invalid syntax"));
+            const char* why = value.status().text() == "value out of range" ? "value out of range" : "invalid syntax";
+            return invalid("strconv.ParseUint: parsing " + quote(word) + ": " + why);
           },
           [](Config& config, const FileValue& value) { return number_from_file<uint32_t>(value, field<Path...>(config)); },
           "uint32"};
@@ -327,7 +327,7 @@ constexpr Binding only_word(Status (*set)(Config&, std::string_view), bool is_bo
   return {set, not_in_file, "string", is_boolean};
 }
 
-// --- the rows -----------------------------------------------------------------------------------------------------------------
+// --- the rows ----------------------------------------------------------------------------------------------------------------
 
 using C = Config;
 using T = TlsConfig;
@@ -418,15 +418,16 @@ constexpr ServerFlag kClustering[] = {
      "Word that goes into the ids of a new cluster.\nTwo clusters made from the same URLs never mix when their tokens differ.",
      Part::kHere, text_field<&C::initial_cluster_token>()},
     {"advertise-client-urls", "advertise-client-urls", " 'http://localhost:2379'",
-     "Comma-separated URLs under which clients reach this member.\nClient libraries connect to what stands here, so it must work "
-     "from their machines.",
+     "Comma-separated URLs under which clients reach this member.\nClient libraries connect to what stands here, so it must "
+     "work from their machines.",
      Part::kHere, urls_field<&C::advertise_client_urls>()},
     {"discovery", "discovery", " ''", "v2 discovery: URL of the cluster's token.", Part::kDiscovery,
      text_field<&C::discovery, &D::v2_url>()},
     {"discovery-token", "discovery-config.token", " ''", "v3 discovery: token of the cluster.", Part::kDiscovery,
      text_field<&C::discovery, &D::token>()},
-    {"discovery-endpoints", "discovery-config.client.endpoints", " ''", "v3 discovery: endpoints of the etcd that introduces members.",
-     Part::kDiscovery, unique_list_field<&C::discovery, &D::endpoints>()},
+    {"discovery-endpoints", "discovery-config.client.endpoints", " ''",
+     "v3 discovery: endpoints of the etcd that introduces members.", Part::kDiscovery,
+     unique_list_field<&C::discovery, &D::endpoints>()},
     {"discovery-dial-timeout", "discovery-config.client.dial-timeout", " '2s'", "v3 discovery: time to connect.",
      Part::kDiscovery, duration_field<&C::discovery, &D::dial_timeout>()},
     {"discovery-request-timeout", "discovery-config.client.request-timeout", " '5s'",
@@ -449,8 +450,8 @@ constexpr ServerFlag kClustering[] = {
     {"discovery-cacert", "discovery-config.client.secure.cacert", " ''",
      "v3 discovery: file with the authorities that may sign the servers' certificates.", Part::kDiscovery,
      text_field<&C::discovery, &D::cacert>()},
-    {"discovery-user", "discovery-config.client.auth.username", " ''", "v3 discovery: user, or user:password.", Part::kDiscovery,
-     text_field<&C::discovery, &D::user>()},
+    {"discovery-user", "discovery-config.client.auth.username", " ''", "v3 discovery: user, or user:password.",
+     Part::kDiscovery, text_field<&C::discovery, &D::user>()},
     {"discovery-password", "discovery-config.client.auth.password", " ''",
      "v3 discovery: password; the user is then given without one.", Part::kDiscovery,
      text_field<&C::discovery, &D::password>()},
@@ -464,9 +465,11 @@ constexpr ServerFlag kClustering[] = {
      text_field<&C::discovery_srv_name>()},
     {"strict-reconfig-check", "strict-reconfig-check", " 'true'", "Refuse membership changes that would lose the quorum.",
      Part::kCluster, switch_field<&C::strict_reconfig_check>()},
-    {"pre-vote", "pre-vote", " 'true'", "Ask before an election whether it could be won, so that a member that returns disturbs nobody.",
+    {"pre-vote", "pre-vote", " 'true'",
+     "Ask before an election whether it could be won, so that a member that returns disturbs nobody.",
      Part::kHere, switch_field<&C::pre_vote>()},
-    {"auto-compaction-retention", "auto-compaction-retention", " '0'", "History to keep when compacting by itself (0: never compact).",
+    {"auto-compaction-retention", "auto-compaction-retention", " '0'",
+     "History to keep when compacting by itself (0: never compact).",
      Part::kAutoCompaction, text_field<&C::auto_compaction_retention_text>()},
     {"auto-compaction-mode", "auto-compaction-mode", " 'periodic'",
      "What the retention counts: 'periodic' for time (hours if no unit is given, e.g. '5m'), 'revision' for revisions.",
@@ -542,7 +545,8 @@ constexpr ServerFlag kSecurity[] = {
 constexpr ServerFlag kAuth[] = {
     {"auth-token", "auth-token", " 'simple'", "Kind of token for users who log in, with its options: 'simple' or 'jwt,...'.",
      Part::kAuth, text_field<&C::auth_token>()},
-    {"bcrypt-cost", "bcrypt-cost", " 10", "Cost of hashing a password, 4 to 31.", Part::kAuth, unsigned_field<&C::bcrypt_cost>()},
+    {"bcrypt-cost", "bcrypt-cost", " 10", "Cost of hashing a password, 4 to 31.", Part::kAuth,
+     unsigned_field<&C::bcrypt_cost>()},
     {"auth-token-ttl", "auth-token-ttl", " 300", "Seconds a simple token lives.", Part::kAuth,
      unsigned_field<&C::auth_token_ttl_s>()},
 };
@@ -566,7 +570,8 @@ constexpr ServerFlag kLogging[] = {
      text_field<&C::log, &L::level>()},
     {"log-format", "log-format", " 'json'", "Form of the lines: json or console.", Part::kHere,
      text_field<&C::log, &L::format>()},
-    {"enable-log-rotation", "enable-log-rotation", " 'false'", "Start a new log file when one is full; needs one file as output.",
+    {"enable-log-rotation", "enable-log-rotation", " 'false'",
+     "Start a new log file when one is full; needs one file as output.",
      Part::kHere, switch_field<&C::log, &L::rotation>()},
     {"log-rotation-config-json", "log-rotation-config-json",
      R"( '{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}')",
@@ -597,8 +602,8 @@ constexpr ServerFlag kFeatures[] = {
     {"compact-hash-check-time", "compact-hash-check-time", " '1m'",
      "Time between comparisons of the hashes that compactions leave.", Part::kCorruptionChecks,
      duration_field<&C::compact_hash_check_time>()},
-    {"compaction-batch-limit", "compaction-batch-limit", " 1000", "Revisions that one step of a compaction removes.", Part::kHere,
-     signed_field<&C::compaction_batch_limit>()},
+    {"compaction-batch-limit", "compaction-batch-limit", " 1000", "Revisions that one step of a compaction removes.",
+     Part::kHere, signed_field<&C::compaction_batch_limit>()},
     {"peer-skip-client-san-verification", "peer-transport-security.skip-client-san-verification", " 'false'",
      "Do not compare a member's address with its certificate.", Part::kTls,
      switch_field<&C::peer_tls, &T::skip_client_san_verification>()},
@@ -622,7 +627,8 @@ constexpr ServerFlag kFeatures[] = {
 };
 
 constexpr ServerFlag kUnsafe[] = {
-    {"force-new-cluster", "force-new-cluster", " 'false'", "Start as the only member of a new cluster, with the data that is there.",
+    {"force-new-cluster", "force-new-cluster", " 'false'",
+     "Start as the only member of a new cluster, with the data that is there.",
      Part::kCluster, switch_field<&C::force_new_cluster>()},
     {"unsafe-no-fsync", "unsafe-no-fsync", " 'false'", "Never wait for the disk. A crash then loses acknowledged data.",
      Part::kHere, switch_field<&C::unsafe_no_fsync>()},

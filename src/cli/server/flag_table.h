@@ -1,5 +1,5 @@
-// The flags of `etcd`: one row each, from which the command line, the environment, the configuration file, the help text and the
-// warnings about parts to come are made. Constants; any thread. Source of names and defaults: feature map 4.2, etcd 3.7.1.
+// The flags of `etcd`: one row each, from which the command line, the environment, the configuration file, the help text and
+// the warnings about parts to come are made. Constants; any thread. Source of names and defaults: feature map 4.2, etcd 3.7.1.
 #pragma once
 
 #include <optional>

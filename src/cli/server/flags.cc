@@ -21,6 +21,15 @@ using Outcome = CommandLine::Outcome;
 constexpr std::string_view kPrefix = "ETCD";
 constexpr server::Duration kRaftTimeoutMin = std::chrono::seconds(5);
 
+struct Deprecated {
+  std::string_view name, warning;
+};
+constexpr Deprecated kDeprecated[] = {
+    {"max-snapshots", "--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8."},
+    {"v2-deprecation",
+     "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value is enforced, ignoring user input."},
+};
+
 std::map<std::string, std::string> to_map(std::span<const std::string> environment) {
   std::map<std::string, std::string> out;
   for (const std::string& entry : environment) {
@@ -178,14 +187,8 @@ CommandLine read_command_line(std::span<const std::string> arguments, std::span<
 std::vector<Note> warnings(const server::Config& config) {
   std::vector<Note> out;
   const auto given = [&](std::string_view name) { return config.set_explicitly.contains(std::string(name)); };
-  if (given("max-snapshots")) {
-    out.push_back({Level::kWarn, "--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.", {}});
-  }
-  if (given("v2-deprecation")) {
-    out.push_back({Level::kWarn,
-                   "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value is enforced, ignoring "
-                   "user input.",
-                   {}});
+  for (const Deprecated& flag : kDeprecated) {
+    if (given(flag.name)) out.push_back(Note{Level::kWarn, std::string(flag.warning), {}});
   }
   const auto look = [&](std::span<const ServerFlag> flags) {
     for (const ServerFlag& flag : flags) {

@@ -38,7 +38,8 @@ void check_architecture() {
   if (here == "amd64" || here == "arm64" || here == "ppc64le" || here == "s390x") return;
   const char* allowed = std::getenv("ETCD_UNSUPPORTED_ARCH");
   if (allowed == nullptr || here != allowed) {
-    base::log::error("Refusing to run etcd on unsupported architecture since ETCD_UNSUPPORTED_ARCH is not set", {{"arch", here}});
+    base::log::error("Refusing to run etcd on unsupported architecture since ETCD_UNSUPPORTED_ARCH is not set",
+                     {{"arch", here}});
     std::exit(1);
   }
   base::log::info("running etcd on unsupported architecture since ETCD_UNSUPPORTED_ARCH is set", {{"arch", here}});

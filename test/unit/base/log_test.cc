@@ -195,7 +195,9 @@ TEST_CASE("log: an output that takes nothing holds nobody up and loses the oldes
   REQUIRE(base::log::configure(options).ok());
   const auto start = std::chrono::steady_clock::now();
   const std::string filler(1000, 'x');
-  for (size_t i = 0; i < base::log::kQueueLinesMax + 500; ++i) base::log::info("line " + std::to_string(i), {{"filler", filler}});
+  for (size_t i = 0; i < base::log::kQueueLinesMax + 500; ++i) {
+    base::log::info("line " + std::to_string(i), {{"filler", filler}});
+  }
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
   CHECK(base::log::lines_dropped() > 0);
   // Free the writer: nothing may hang at the end.

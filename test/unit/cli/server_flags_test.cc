@@ -61,7 +61,8 @@ TEST_CASE("server flags: every row is read from flag and environment, and named 
     CHECK(names.insert(name).second);
     const CommandLine line = read({"-" + std::string(name)});
     CHECK(line.outcome == Outcome::kRun);
-    CHECK(messages(line.notes) == std::vector<std::string>{"flag is no longer supported - ignoring \"" + std::string(name) + "\""});
+    const std::string expected = "flag is no longer supported - ignoring \"" + std::string(name) + "\"";
+    CHECK(messages(line.notes) == std::vector<std::string>{expected});
   }
 }
 
@@ -70,7 +71,8 @@ TEST_CASE("server flags: values arrive") {
                                  "--quota-backend-bytes=-1", "--max-concurrent-streams=7", "--backend-batch-interval=5ms",
                                  "--listen-client-urls=http://b:2,http://a:1,http://b:2", "--advertise-client-urls=http://a:1",
                                  "--log-outputs=b,a,b", "--peer-cert-allowed-cn=x,,x", "--cors=http://a:1", "--cors=*",
-                                 "--host-whitelist=b,a", "--initial-cluster-state=existing", "--cert-file=c", "--peer-key-file=k",
+                                 "--host-whitelist=b,a", "--initial-cluster-state=existing", "--cert-file=c",
+                                 "--peer-key-file=k",
                                  "--discovery-dial-timeout=1s", "--feature-gates=CompactHashCheck=true", "--metrics=extensive",
                                  "--listen-metrics-urls="});
   REQUIRE(line.outcome == Outcome::kRun);
@@ -125,7 +127,8 @@ TEST_CASE("server flags: ends that are no start") {
             "invalid value \"4294967296\" for flag -max-concurrent-streams: strconv.ParseUint: parsing \"4294967296\": value "
             "out of range"},
         Row{{"--corrupt-check-time=5"}, Outcome::kSyntax, "invalid value \"5\" for flag -corrupt-check-time: parse error"},
-        Row{{"--initial-cluster-state=x"}, Outcome::kSyntax, "invalid value \"x\" for flag -initial-cluster-state: invalid value"},
+        Row{{"--initial-cluster-state=x"}, Outcome::kSyntax,
+            "invalid value \"x\" for flag -initial-cluster-state: invalid value"},
         Row{{"--v2-deprecation=not-yet"}, Outcome::kSyntax,
             "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\""},
         Row{{"--discovery-fallback=proxy"}, Outcome::kInvalid,
@@ -277,7 +280,8 @@ TEST_CASE("configuration file: mistakes") {
         Row{"peer-transport-security: foo", Outcome::kInvalid,
             json + "string into Go struct field configYAML.configJSON.peer-transport-security of type embed.securityConfig"},
         Row{"client-transport-security: {client-cert-auth: maybe}", Outcome::kInvalid,
-            json + "string into Go struct field securityConfig.configJSON.client-transport-security.client-cert-auth of type bool"},
+            json + "string into Go struct field securityConfig.configJSON.client-transport-security.client-cert-auth "
+                   "of type bool"},
         Row{"socket-options: {reuse-address: 3}", Outcome::kInvalid,
             json + "number into Go struct field SocketOpts.Config.socket-options.reuse-address of type bool"},
         Row{"name: 5\nheartbeat-interval: x\nlisten-peer-urls: foo", Outcome::kInvalid,

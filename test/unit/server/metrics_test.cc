@@ -25,7 +25,8 @@ TEST_CASE("metrics: what a fresh member shows") {
        {"etcd_server_version{server_version=\"3.7.1\"} 1", "etcd_cluster_version{cluster_version=\"3.7\"} 1",
         "etcd_server_id{server_id=\"8e9e05c52164694d\"} 1", "etcd_server_quota_backend_bytes 2.147483648e+09",
         "etcd_debugging_mvcc_compact_revision -1", "etcd_server_feature_enabled{name=\"AllBeta\",stage=\"BETA\"} 0",
-        "etcd_server_feature_enabled{name=\"FastLeaseKeepAlive\",stage=\"BETA\"} 1", "promhttp_metric_handler_requests_in_flight 1",
+        "etcd_server_feature_enabled{name=\"FastLeaseKeepAlive\",stage=\"BETA\"} 1",
+        "promhttp_metric_handler_requests_in_flight 1",
         "promhttp_metric_handler_requests_total{code=\"200\"} 0",
         "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"8.192\"} 0",
         "grpc_server_started_total{grpc_method=\"Range\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 0",
@@ -58,7 +59,8 @@ TEST_CASE("metrics: calls, health checks and alarms are counted under their labe
        {"grpc_server_started_total{grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 1",
         "grpc_server_handled_total{grpc_code=\"ResourceExhausted\",grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\","
         "grpc_type=\"unary\"} 1",
-        "grpc_server_handling_seconds_bucket{grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\",le=\"0.025\"} 1",
+        "grpc_server_handling_seconds_bucket{grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\","
+        "le=\"0.025\"} 1",
         "etcd_server_healthcheck{name=\"serializable_read\",type=\"readyz\"} 0",
         "etcd_server_healthchecks_total{name=\"serializable_read\",status=\"error\",type=\"readyz\"} 1",
         "etcd_server_client_requests_total{client_api_version=\"unknown\",type=\"unary\"} 1",

@@ -119,7 +119,8 @@ TEST_CASE("host and port: as net.SplitHostPort") {
     const char* port;
     const char* error;
   };
-  for (const Row& row : {Row{"a:1", "a", "1", ""}, Row{":", "", "", ""}, Row{"[::1]:80", "::1", "80", ""}, Row{"[]:1", "", "1", ""},
+  for (const Row& row : {Row{"a:1", "a", "1", ""}, Row{":", "", "", ""}, Row{"[::1]:80", "::1", "80", ""},
+                         Row{"[]:1", "", "1", ""},
                          Row{"a", "", "", "address a: missing port in address"},
                          Row{"", "", "", "missing port in address"},
                          Row{"::1:1", "", "", "address ::1:1: too many colons in address"},
@@ -138,4 +139,12 @@ TEST_CASE("host and port: as net.SplitHostPort") {
   }
   for (const char* ip : {"127.0.0.1", "::1", "0.0.0.0", "fe80::1", "::ffff:1.2.3.4"}) CHECK(server::is_ip(ip));
   for (const char* no : {"", "localhost", "127.0.0.01", "127.1", "fe80::1%eth0", "::g", "1.2.3.4.5"}) CHECK(!server::is_ip(no));
+}
+
+TEST_CASE("url: port numbers") {
+  CHECK(*parse_url("http://a:65535")->port_number() == 65535);
+  CHECK(*parse_url("http://a:")->port_number() == 0);
+  CHECK(*parse_url("http://a")->port_number() == 0);
+  CHECK(parse_url("http://a:99999999999999")->port_number().status().text() ==
+        "listen tcp: address 99999999999999: invalid port");
 }
