@@ -1,3 +1,4 @@
+// Passwords typed by people.
 #pragma once
 
 #include <string>

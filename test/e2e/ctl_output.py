@@ -23,7 +23,7 @@ TRIES = 3  # of a status: the server writes its file between two calls
 
 
 class Case:
-    """One command. `stdin`: what it reads; `env`: variables; `fresh`: keys are set up before each run; `endpoint`: given as flag."""
+    """One command. `stdin`: what it reads; `env`: variables; `fresh`: keys are set up before each run; `endpoint`: by flag."""
 
     def __init__(self, *args, stdin="", env=None, fresh=False, endpoint=True, loose_table=False):
         self.args, self.stdin, self.env, self.fresh = list(args), stdin, env or {}, fresh
@@ -108,11 +108,13 @@ def txn_cases():
     for line in ('mod("k") > "0"', 'm("k") = "0"', 'c("k") < "1"', 'ver("k") != "9"', 'val("k") = "x" rest', "mod(`k`) = `0`",
                  'mod( "k") = "0"', 'ver("k")   =   "0"', 'mod(x) > "1"', 'mod("k")> "1"', 'mod("k") >"1"', 'mod ("k") = "1"',
                  'foo("k") = "1"', 'mod("k") = "x"', 'mod("k") = 1', 'mod("k\\q") = "1"', "mod", "mod(", 'mod("k"', 'mod("k")',
-                 'mod("k") =', "mod('k') = '0'", 'mod("\\x6b\\u00e9\\n") = "0"', 'val("k") = ""', 'mod("k") = "99999999999999999999"'):
+                 'mod("k") =', "mod('k') = '0'", 'mod("\\x6b\\u00e9\\n") = "0"', 'val("k") = ""',
+                 'mod("k") = "99999999999999999999"'):
         yield one(line)
     request = lambda line: Case("txn", stdin=f"\n{line}\n\n\n", fresh=True)
     for line in (f"put {KEY}a b", f"p {KEY}a b", f"put {KEY}a 'x y'", f'put {KEY}a "x\\ty"', f"get {KEY}a", f"g {KEY} --prefix",
-                 f"del {KEY}a", f"delete {KEY}a", f"del {KEY} --prefix --prev-kv", "put", "get", f'put "{KEY}a\\q" b', "foo bar",
+                 f"del {KEY}a", f"delete {KEY}a", f"del {KEY} --prefix --prev-kv", "put", "get", f'put "{KEY}a\\q" b',
+                 "foo bar",
                  f"put {KEY}a b --lease=zz", f"get {KEY}a --order=x", f"put {KEY}a b --foo", f"get {KEY}a --limit=x",
                  f"get {KEY}a --prefix --from-key", f"put '{KEY}a b", f'put {KEY}a b"c"d', f"get {KEY}a --rev 99999999",
                  f"put {KEY}a -- -5", f"del {KEY}a {KEY}b --range"):
@@ -131,31 +133,40 @@ def txn_cases():
 def error_cases():
     for args in (["get"], ["put"], ["put", "k"], ["del"], ["del", "a", "b", "c"], ["compaction"], ["compaction", "x"],
                  ["compaction", "1", "2"], ["put", "k", "v", "--ignore-value"], ["put", "", "v"],
-                 ["get", "a", "--prefix", "--from-key"], ["get", "a", "b", "--prefix"], ["get", "a", "--keys-only", "--count-only"],
+                 ["get", "a", "--prefix", "--from-key"], ["get", "a", "b", "--prefix"],
+                 ["get", "a", "--keys-only", "--count-only"],
                  ["get", "a", "--order", "x"], ["get", "a", "--sort-by", "x"], ["get", "a", "--consistency", "x"],
                  ["get", "a", "--min-mod-rev", "5", "--max-mod-rev", "2"],
                  ["get", "a", "--min-create-rev", "5", "--max-create-rev", "2"], ["get", "a", "--rev", "99999999"],
                  ["put", "a", "b", "--lease", "zz"], ["put", "a", "b", "--lease", "8000000000000000"],
                  ["put", "a", "b", "--lease", ""], ["del", "a", "--prefix", "--from-key"], ["del", "a", "b", "--prefix"],
-                 ["member", "list", "--consistency", "q"], ["-w", "bogus", "get", "a"], ["endpoint", "hashkv", "--rev", "99999999"],
+                 ["member", "list", "--consistency", "q"], ["-w", "bogus", "get", "a"],
+                 ["endpoint", "hashkv", "--rev", "99999999"],
                  ["--cert", "", "get", "a"], ["--key=", "get", "a"], ["--cacert", "", "get", "a"],
                  ["--cacert", "/nonexistent", "get", "a"], ["--cert", "/nonexistent", "get", "a"],
-                 ["--cert", "/nonexistent", "--key", "/nonexistent", "get", "a"], ["--max-request-bytes", "10", "put", "kk", "v" * 40],
-                 ["--max-recv-bytes", "10", "get", "", "--prefix"], ["--max-request-bytes", "20", "--max-recv-bytes", "10", "get", "a"],
-                 ["--user", "root:x", "get", "none"], ["--user", "root:", "get", "none"], ["--auth-jwt-token", "x", "get", "none"],
+                 ["--cert", "/nonexistent", "--key", "/nonexistent", "get", "a"],
+                 ["--max-request-bytes", "10", "put", "kk", "v" * 40],
+                 ["--max-recv-bytes", "10", "get", "", "--prefix"],
+                 ["--max-request-bytes", "20", "--max-recv-bytes", "10", "get", "a"],
+                 ["--user", "root:x", "get", "none"], ["--user", "root:", "get", "none"],
+                 ["--auth-jwt-token", "x", "get", "none"],
                  ["--password", "x", "get", "none"], ["--debug", "version"], ["--hex=maybe", "get", "a"]):
         yield Case(*args)
     # Flags and command names, judged by cobra and pflag.
     for args in (["get", "--foo"], ["get", "-x"], ["get", "a", "-xy"], ["get", "a", "--limit=x"], ["get", "a", "--limit"],
-                 ["get", "a", "--prefix=maybe"], ["get", "a", "--rev", "99999999999999999999"], ["get", "a", "--=x"], ["get", "a", "---"],
+                 ["get", "a", "--prefix=maybe"], ["get", "a", "--rev", "99999999999999999999"], ["get", "a", "--=x"],
+                 ["get", "a", "---"],
                  ["put", "k", "-5"], ["--dial-timeout", "5", "get", "a"], ["--dial-timeout", "x", "get", "a"],
-                 ["--command-timeout=1q", "get", "a"], ["-w"], ["get", "a", "-w"], ["--endpoints"], ["foo"], ["gte", "a"], ["geet"],
+                 ["--command-timeout=1q", "get", "a"], ["-w"], ["get", "a", "-w"], ["--endpoints"], ["foo"], ["gte", "a"],
+                 ["geet"],
                  ["txn", "-q"], ["txn", "-ix"], ["--foo", "bar", "get", "a"], ["get", "a", "--limit="],
                  ['--endpoints="a', "get", "a"], ['--endpoints=a"b', "get", "a"], ["compaction", "--physical=x", "1"]):
         yield Case(*args, endpoint=False)
     for args in (["-wjson", "get", "none"], ["-w=fields", "get", "none"], ["get", "-w", "json", "none"], ["--hex", "true"],
-                 ["endpoint", "health", "--cluster", "-wjson"], ["en", "hash"], ["end", "status"], ["get", "none", "--limit", "0x10"],
-                 ["get", "none", "--limit", "1_0"], ["get", "none", "--limit", "+5"], ["get", "none", "--rev=0b1", "--rev", "0"]):
+                 ["endpoint", "health", "--cluster", "-wjson"], ["en", "hash"], ["end", "status"],
+                 ["get", "none", "--limit", "0x10"],
+                 ["get", "none", "--limit", "1_0"], ["get", "none", "--limit", "+5"],
+                 ["get", "none", "--rev=0b1", "--rev", "0"]):
         yield Case(*args)
 
 
@@ -218,7 +229,7 @@ def without_noise(text, base_revision, case):
 
 
 def without_prose(text):
-    """Of a usage text only the usage line and the names, types and defaults of the flags stay: the words are each program's own."""
+    """Of a usage text only the usage line and the flags' names, types and defaults stay: the words are each program's own."""
     if "Usage:" not in text:
         return text
     before, usage = text.split("Usage:", 1)
@@ -273,7 +284,8 @@ class Runner:
     def run(self, program, case):
         args = ["--endpoints", self.options.endpoint] if case.endpoint else []
         env = {k: v for k, v in os.environ.items() if not k.startswith("ETCDCTL_")} | case.env
-        done = subprocess.run([program, *args, *case.args], input=case.stdin.encode(), env=env, capture_output=True, timeout=TIMEOUT_S)
+        done = subprocess.run([program, *args, *case.args], input=case.stdin.encode(), env=env, capture_output=True,
+                              timeout=TIMEOUT_S)
         decode = lambda b: b.decode("utf-8", "backslashreplace")
         out = wire_text(done.stdout).replace(":", ": ") if "protobuf" in case.args else decode(done.stdout)
         return done.returncode, out, decode(done.stderr)

@@ -1,3 +1,4 @@
+// The load generator as a mode of the executable.
 #pragma once
 
 namespace cli {

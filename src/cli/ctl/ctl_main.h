@@ -1,3 +1,4 @@
+// etcdctl as a mode of the executable.
 #pragma once
 
 namespace cli {

@@ -86,7 +86,8 @@ TEST_CASE("commands: help to stdout, usage after a mistake to stderr") {
   CHECK(program.run({"get", "--help"}) == 0);
   CHECK(program.out ==
         "Reads\n\nUsage:\n  prog get [options] <key> [flags]\n\nFlags:\n  -h, --help     help for get\n"
-        "      --prefix   all of them\n\nGlobal Flags:\n  -w, --write-out string   the format (default \"simple\")\nThe end.\n");
+        "      --prefix   all of them\n\nGlobal Flags:\n"
+        "  -w, --write-out string   the format (default \"simple\")\nThe end.\n");
   CHECK(program.run({"endpoint", "nothing"}) == 0);
   CHECK(program.out ==
         "Members\n\nUsage:\n  prog endpoint [command]\n\nAvailable Commands:\n  health      Whether they are well\n\nFlags:\n"

@@ -97,8 +97,8 @@ TEST_CASE("printers: a transaction") {
         R"({"Response":{"response_delete_range":{"header":{"revision":4},"deleted":1}}},)"
         R"({"Response":{"response_txn":{"responses":[{"Response":{"response_put":{}}}]}}}]})"
         "\n");
-  CHECK(show("fields", false, print).out.find("\"Succeeded\" : true\n\"ClusterID\" : 0\n\"MemberID\" : 0\n\"Revision\" : 4\n") !=
-        std::string::npos);
+  CHECK(show("fields", false, print)
+            .out.find("\"Succeeded\" : true\n\"ClusterID\" : 0\n\"MemberID\" : 0\n\"Revision\" : 4\n") != std::string::npos);
 }
 
 TEST_CASE("printers: members") {
