@@ -367,8 +367,14 @@ void Node::publish() {
                      {"local-member-attributes", attributes + "]}"},
                      {"cluster-id", base::hex(membership_.cluster_id())},
                      base::log::Field::duration("publish-timeout", request_timeout().count())});
-    if (on_ready_) std::exchange(on_ready_, nullptr)();
+    published_ = true;
+    tell_if_ready();
   });
+}
+
+// Before the cluster has a version every call would be refused.
+void Node::tell_if_ready() {
+  if (published_ && on_ready_ != nullptr && !membership_.cluster_version().empty()) std::exchange(on_ready_, nullptr)();
 }
 
 // Alone, the cluster's version is ours. It only ever rises.
@@ -405,6 +411,7 @@ void Node::adopt_cluster_version(const std::string& version) {
     storage::put_row(backend_, Bucket::kMeta, "storageVersion", version);
     base::log::info("updated storage version", {{"new-storage-version", version}});
   }
+  tell_if_ready();
 }
 
 // --- space --------------------------------------------------------------------------------------------------------------------

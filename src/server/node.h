@@ -131,6 +131,7 @@ class Node {
   void tick();
   void expire_waits(base::Instant now);
   void publish();
+  void tell_if_ready();
   void decide_cluster_version();
   bool has_uncommitted() const { return consistent_index_moved_ || backend_.pending_changes() > 0; }
   void begin_commit();
@@ -162,6 +163,7 @@ class Node {
   base::Instant lost_leader_at_{}, previous_lost_leader_at_{};
   std::function<void()> on_ready_;
   bool publishing_ = false;
+  bool published_ = false;
   bool version_proposed_ = false;
   bool no_space_proposed_ = false;
   bool stopping_ = false;
