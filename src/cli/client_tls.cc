@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509err.h>
 
 #include <asio/ssl/context.hpp>
 #include <cerrno>
@@ -42,11 +43,10 @@ Status load_pair(SSL_CTX* context, const TlsFiles& files) {
   if (SSL_CTX_use_certificate_chain_file(context, files.certificate.c_str()) != 1) {
     return invalid("tls: failed to find any PEM data in certificate input");
   }
-  if (SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return invalid("tls: failed to find any PEM data in key input");
-  }
-  if (SSL_CTX_check_private_key(context) != 1) return invalid("tls: private key does not match public key");
-  return Status();
+  if (SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) == 1) return Status();
+  const bool mismatch = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH;
+  ERR_clear_error();
+  return invalid(mismatch ? "tls: private key does not match public key" : "tls: failed to find any PEM data in key input");
 }
 
 enum class Scheme { kDropTls, kRequireTls, kOptional };

@@ -57,6 +57,8 @@ std::string ssl_error_text() {
   const unsigned long code = ERR_peek_last_error();
   ERR_clear_error();
   if (code == 0) return "tls: connection broken";
+  // What a peer that speaks no TLS says, in Go's words.
+  if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER) return "tls: first record does not look like a TLS handshake";
   const char* reason = ERR_reason_error_string(code);
   return std::string("tls: ") + (reason != nullptr ? reason : "failed");
 }
