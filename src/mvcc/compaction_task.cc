@@ -11,7 +11,11 @@
 namespace mvcc {
 
 CompactionTask::CompactionTask(Store& store, int64_t revision, int64_t previous, bool previous_completed)
-    : store_(store), revision_(revision), previous_(previous), previous_completed_(previous_completed), view_(store.backend().view()) {
+    : store_(store),
+      revision_(revision),
+      previous_(previous),
+      previous_completed_(previous_completed),
+      view_(store.backend().view()) {
   store_.compaction_running_ = true;
 }
 
@@ -21,9 +25,12 @@ CompactionTask::~CompactionTask() {
 
 bool CompactionTask::step() {
   switch (phase_) {
-    case Phase::kIndex: return step_index();
-    case Phase::kRows: return step_rows();
-    case Phase::kDone: break;
+    case Phase::kIndex:
+      return step_index();
+    case Phase::kRows:
+      return step_rows();
+    case Phase::kDone:
+      break;
   }
   return true;
 }

@@ -59,7 +59,8 @@ bool HashTask::step() {
       if (!rows_->status().ok()) return finish(rows_->status());
       result_.hash = hasher_->hash();
       return finish({});
-    case Phase::kDone: break;
+    case Phase::kDone:
+      break;
   }
   return true;
 }

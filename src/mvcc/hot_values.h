@@ -1,5 +1,5 @@
-// The newest pairs of keys in use, in memory up to a bound, so that reading them does not ask the engine. A slot belongs to a key
-// record, which holds the slot's number. Replacement: CLOCK (second chance). Owner: core loop.
+// The newest pairs of keys in use, in memory up to a bound, so that reading them does not ask the engine. A slot belongs to a
+// key record, which holds the slot's number. Replacement: CLOCK (second chance). Owner: core loop.
 #pragma once
 
 #include <cstdint>

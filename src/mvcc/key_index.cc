@@ -10,7 +10,8 @@
 
 namespace mvcc {
 
-// What leaves and inner nodes have in common: up to kFanout records in key order, of an inner node the first one below each child.
+// What leaves and inner nodes have in common: up to kFanout records in key order, of an inner node the first one below each
+// child.
 struct KeyNode {
   static constexpr int kMax = KeyIndex::kFanout;
   uint16_t count = 0;
@@ -75,7 +76,8 @@ struct KeyNode {
     if (count == 0) return;
     const std::string_view a = key(0), b = key(count - 1);
     const size_t limit = std::min({a.size(), b.size(), size_t{UINT16_MAX}});
-    prefix = static_cast<uint16_t>(std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(limit), b.begin()).first - a.begin());
+    prefix =
+        static_cast<uint16_t>(std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(limit), b.begin()).first - a.begin());
     for (int i = 0; i < count; ++i) head[i] = head_of(key(i), prefix);
   }
 

@@ -1,5 +1,5 @@
-// All keys in byte order: a B+ tree of record pointers that also knows, for every subtree, how many of its keys exist now and how
-// many bytes their pairs take in an answer. So count, limit and the size of an answer at the current revision are O(log n).
+// All keys in byte order: a B+ tree of record pointers that also knows, for every subtree, how many of its keys exist now and
+// how many bytes their pairs take in an answer. So count, limit and the size of an answer at the current revision are O(log n).
 // A node keeps 8 bytes of each key behind the prefix all its keys share; most comparisons end there without touching a record.
 // About 150 bytes for a key of 64 bytes with one version. Owner: core loop. Source of behaviour: etcd mvcc/index.go.
 #pragma once

@@ -6,7 +6,9 @@ namespace mvcc {
 
 void KeyIntervals::add(std::string_view begin, std::string_view end) {
   if (!end.empty() && end <= begin) return;
-  const auto reaches = [](std::string_view interval_end, std::string_view to) { return interval_end.empty() || interval_end >= to; };
+  const auto reaches = [](std::string_view interval_end, std::string_view to) {
+    return interval_end.empty() || interval_end >= to;
+  };
   auto at = ends_.lower_bound(begin);
   if (at != ends_.begin() && reaches(std::prev(at)->second, begin)) {
     --at;

@@ -1,5 +1,5 @@
-// One key and its versions. A generation is a run of versions that starts with a put and ends with a tombstone, if it has ended.
-// Most keys have one version, which is in the record itself (48 bytes and the key); what came before hangs off it.
+// One key and its versions. A generation is a run of versions that starts with a put and ends with a tombstone, if it has
+// ended. Most keys have one version, which is in the record itself (48 bytes and the key); what came before hangs off it.
 // Source: etcd mvcc/key_index.go; wire-and-disk 6.6.
 #pragma once
 
@@ -73,8 +73,8 @@ struct KeyRecord {
   std::optional<Located> find(int64_t at) const;
   size_t versions() const { return empty() ? 0 : 1 + (history ? history->versions.size() : 0); }
 
-  // What Compact(at) makes of the record: versions [0, dropped) go, and `kept` (if any) is the newest one that stays at or below
-  // `at`. Positions count from the oldest.
+  // What Compact(at) makes of the record: versions [0, dropped) go, and `kept` (if any) is the newest one that stays at or
+  // below `at`. Positions count from the oldest.
   struct Cut {
     size_t dropped = 0;
     std::optional<size_t> kept;

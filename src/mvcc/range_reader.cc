@@ -91,9 +91,11 @@ bool RangeReader::passes_filters(const Pair& pair) const {
          (request_.min_create_revision == 0 || created >= request_.min_create_revision);
 }
 
-// --- walking the index --------------------------------------------------------------------------------------------------------
+// --- walking the index
+// --------------------------------------------------------------------------------------------------------
 
-// Hands the pairs behind `place` to `visit` until it returns false or `records_max` records were seen. True: the range is through.
+// Hands the pairs behind `place` to `visit` until it returns false or `records_max` records were seen. True: the range is
+// through.
 template <class Visit>
 bool RangeReader::walk(Place* place, size_t records_max, const Visit& visit) const {
   if (range_.single) {
@@ -200,7 +202,8 @@ void RangeReader::save(const KeyRecord& record) {
   if (at) saved_.try_emplace(std::string(record.key()), Saved{at->version, at->create_revision, at->key_version});
 }
 
-// --- the size -----------------------------------------------------------------------------------------------------------------
+// --- the size
+// -----------------------------------------------------------------------------------------------------------------
 
 // Bytes of the pair as it will be answered. Not for strip_value_, where that takes reading it.
 size_t RangeReader::pair_bytes(const Pair& pair) const {
@@ -278,9 +281,15 @@ Result<bool> RangeReader::measure() {
 Status RangeReader::collect(const Pair& pair) {
   Item item{pair.at.version, view_ == nullptr ? pair.record : nullptr, 0, 0, 0};
   switch (request_.sort_target) {
-    case SortTarget::kVersion: item.first = static_cast<uint64_t>(pair.at.key_version); break;
-    case SortTarget::kCreate: item.first = static_cast<uint64_t>(pair.at.create_revision); break;
-    case SortTarget::kMod: item.first = static_cast<uint64_t>(pair.at.version.main); break;
+    case SortTarget::kVersion:
+      item.first = static_cast<uint64_t>(pair.at.key_version);
+      break;
+    case SortTarget::kCreate:
+      item.first = static_cast<uint64_t>(pair.at.create_revision);
+      break;
+    case SortTarget::kMod:
+      item.first = static_cast<uint64_t>(pair.at.version.main);
+      break;
     default: {
       Result<PairBytes> bytes = fetch(pair.record, pair.at.version);
       if (!bytes.ok()) return bytes.status();
@@ -334,7 +343,8 @@ Status RangeReader::sort_items() {
   return status;
 }
 
-// --- the bytes ----------------------------------------------------------------------------------------------------------------
+// --- the bytes
+// ----------------------------------------------------------------------------------------------------------------
 
 Result<PairBytes> RangeReader::fetch(const KeyRecord* record, const Version& version) const {
   if (record != nullptr && (view_ == nullptr || (record->hot != 0 && record->newest.revision() == version.revision()))) {

@@ -1,8 +1,8 @@
-// A Range answer too big to hold: its exact size first, then its bytes in pieces. Reads at the revision it was opened at whatever
-// is written or compacted meanwhile: values come from a pinned Backend::View, revisions from the index; what a compaction drops
-// from the index and a reader still needs is saved for it key by key. Memory: a cursor, but for sorted answers (48 bytes a pair)
-// and keys changed and compacted during the read. Owner: core loop; each call does a bounded amount of work, but for the sort
-// itself.
+// A Range answer too big to hold: its exact size first, then its bytes in pieces. Reads at the revision it was opened at
+// whatever is written or compacted meanwhile: values come from a pinned Backend::View, revisions from the index; what a
+// compaction drops from the index and a reader still needs is saved for it key by key. Memory: a cursor, but for sorted answers
+// (48 bytes a pair) and keys changed and compacted during the read. Owner: core loop; each call does a bounded amount of work,
+// but for the sort itself.
 //
 //   while (!reader.measure()) yield;                    // size() is known from now on
 //   write the length prefix;
@@ -121,8 +121,8 @@ class RangeReader {
   KeyRange range_;
   wire::RangeRequest request_;  // its views: key_, range_end_
   Mode mode_ = Mode::kAscending;
-  bool keys_only_ = false;      // answered from the index
-  bool strip_value_ = false;    // keys only, sorted by value: the pair is read for that
+  bool keys_only_ = false;    // answered from the index
+  bool strip_value_ = false;  // keys only, sorted by value: the pair is read for that
   bool filtered_ = false;
   uint64_t limit_ = UINT64_MAX;
   uint64_t collect_max_ = UINT64_MAX;  // sorted: pairs taken in key order at most

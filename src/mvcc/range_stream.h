@@ -1,6 +1,6 @@
-// KV.RangeStream: a Range in chunks that start small and grow to the size of a request (feature map 3.3). Between chunks anything
-// may happen: each is a Range of its own at the revision of the first, so a compaction in between ends the stream with Compacted.
-// Owner: core loop.
+// KV.RangeStream: a Range in chunks that start small and grow to the size of a request (feature map 3.3). Between chunks
+// anything may happen: each is a Range of its own at the revision of the first, so a compaction in between ends the stream with
+// Compacted. Owner: core loop.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ class RangeStream {
   // `request` passed check_range_stream. `chunk_bytes`: --max-request-bytes, what chunks aim at.
   RangeStream(Store& store, const wire::RangeRequest& request, size_t chunk_bytes);
 
-  // Appends the next RangeStreamResponse to `out`. `header` goes into the last one, its revision replaced. False: it was the last.
-  // REQUIRES: not called after the last or an error.
+  // Appends the next RangeStreamResponse to `out`. `header` goes into the last one, its revision replaced. False: it was the
+  // last. REQUIRES: not called after the last or an error.
   base::Result<bool> next(wire::ResponseHeader header, std::string* out);
 
  private:

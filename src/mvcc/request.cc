@@ -148,16 +148,21 @@ Result<RangeAnswer> open_range(Store& store, std::string_view body) {
 
 Result<Reply> execute(Store& store, wire::Op op, std::string_view body, Answer answer) {
   switch (op) {
-    case wire::Op::kPut: return run_put(store, body, answer);
-    case wire::Op::kDeleteRange: return run_delete(store, body, answer);
-    case wire::Op::kTxn: return run_txn(store, body, answer);
-    case wire::Op::kCompaction: return run_compaction(store, body);
+    case wire::Op::kPut:
+      return run_put(store, body, answer);
+    case wire::Op::kDeleteRange:
+      return run_delete(store, body, answer);
+    case wire::Op::kTxn:
+      return run_txn(store, body, answer);
+    case wire::Op::kCompaction:
+      return run_compaction(store, body);
     case wire::Op::kRange: {
       wire::RangeRequest request;
       if (!wire::parse(body, request)) return errors::malformed();
       return run_range(store, request, answer);
     }
-    default: break;
+    default:
+      break;
   }
   VERIFY(false && "a request of the KV service");
   return errors::malformed();

@@ -85,7 +85,8 @@ class Touched {
       if (remove->range_end.empty()) {
         deletes_.add_key(remove->key);
       } else {
-        deletes_.add(remove->key, remove->range_end);  // Nothing for an open end: etcd forgets it here, see deleted_then_read().
+        deletes_.add(remove->key,
+                     remove->range_end);  // Nothing for an open end: etcd forgets it here, see deleted_then_read().
       }
     }
     for (const RequestOp& op : ops) {
@@ -133,8 +134,9 @@ class Touched {
   Keys puts_;
 };
 
-// Whether a put that needs the old pair may come behind a delete to the end of the keys that takes it away: etcd 3.7.1 lets this
-// through and dies of it at apply. `*deleted_from`: the lowest key such a delete began at, if any; of the operations before.
+// Whether a put that needs the old pair may come behind a delete to the end of the keys that takes it away: etcd 3.7.1 lets
+// this through and dies of it at apply. `*deleted_from`: the lowest key such a delete began at, if any; of the operations
+// before.
 bool deleted_then_read(const std::vector<RequestOp>& ops, std::optional<std::string_view>* deleted_from) {
   for (const RequestOp& op : ops) {
     if (const auto* remove = std::get_if<DeleteRangeRequest>(&op)) {
@@ -243,7 +245,8 @@ Status check_request(wire::Op op, std::string_view body, size_t txn_ops_max, Che
       out.physical = request.physical;
       return {};
     }
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -252,9 +255,8 @@ Status check_range_stream(std::string_view body, Checked* checked) {
   Status status = check_request(wire::Op::kRange, body, 0, checked);
   if (!status.ok()) return status;
   if (!wire::parse(body, request)) return errors::malformed();
-  const bool default_order =
-      request.sort_order == SortOrder::kNone ||
-      (request.sort_target == SortTarget::kKey && request.sort_order == SortOrder::kAscend);
+  const bool default_order = request.sort_order == SortOrder::kNone ||
+                             (request.sort_target == SortTarget::kKey && request.sort_order == SortOrder::kAscend);
   if (!default_order) return Status(Code::kUnimplemented, "RangeStream does not support custom sort orders");
   if (request.min_mod_revision != 0 || request.max_mod_revision != 0 || request.min_create_revision != 0 ||
       request.max_create_revision != 0) {
@@ -273,8 +275,10 @@ int64_t request_cost(wire::Op op, std::string_view body) {
       TxnRequest request;
       return wire::parse(body, request) ? cost(request) : 0;
     }
-    case wire::Op::kLeaseGrant: return kLeaseBytes;
-    default: return 0;
+    case wire::Op::kLeaseGrant:
+      return kLeaseBytes;
+    default:
+      return 0;
   }
 }
 

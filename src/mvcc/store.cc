@@ -57,7 +57,8 @@ Store::Store(storage::Backend& backend, const Options& options)
 
 Store::~Store() { VERIFY(readers_.empty()); }
 
-// --- start --------------------------------------------------------------------------------------------------------------------
+// --- start
+// --------------------------------------------------------------------------------------------------------------------
 
 Status Store::recover() {
   VERIFY(!recovered_);
@@ -121,7 +122,8 @@ Status Store::recover_rows() {
   return {};
 }
 
-// --- reading ------------------------------------------------------------------------------------------------------------------
+// --- reading
+// ------------------------------------------------------------------------------------------------------------------
 
 PairBytes Store::load_pair(Revision revision) const {
   auto pair = std::make_shared<std::string>();
@@ -148,7 +150,8 @@ PairBytes Store::load(const KeyRecord& record, const Version& version) const {
   return pair;
 }
 
-// --- compaction ---------------------------------------------------------------------------------------------------------------
+// --- compaction
+// ---------------------------------------------------------------------------------------------------------------
 
 Status Store::compact(int64_t revision) {
   if (revision <= compacted_) return errors::compacted();
@@ -175,7 +178,8 @@ void Store::save_dropped(const KeyRecord& record, int64_t at) {
   }
 }
 
-// --- writing ------------------------------------------------------------------------------------------------------------------
+// --- writing
+// ------------------------------------------------------------------------------------------------------------------
 
 Store::WriteTxn::WriteTxn(Store& store) : store_(store), main_(store.current_ + 1) {
   VERIFY(store.recovered_ && !store.in_write_);
@@ -205,7 +209,8 @@ void Store::WriteTxn::put(std::string_view key, std::string_view value, LeaseId 
   }
 
   const Revision revision = next_revision();
-  const wire::KeyValue pair{key, existed ? record.created : main_, main_, existed ? record.key_version + 1 : 1, value, lease.value()};
+  const wire::KeyValue pair{key,          existed ? record.created : main_, main_, existed ? record.key_version + 1 : 1, value,
+                            lease.value()};
   auto bytes = std::make_shared<std::string>();
   wire::append(pair, *bytes);
   store_.backend_.put(RowKey(revision, false).view(), *bytes);

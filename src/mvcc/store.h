@@ -2,11 +2,11 @@
 // clock, starts no thread, opens no socket. Semantics: etcd server/storage/mvcc; wire-and-disk 5.4, 6.2, 6.3, 6.6.
 //
 // Rows live in a storage::Backend next to everything else (storage/keyspace.h): bucket `key` as in revision.h, and in bucket
-// `meta` scheduledCompactRev and finishedCompactRev. Whoever applies an entry puts consistent_index into the same Backend before
-// or after, and commits only between entries: so an entry's effects and its index are in one batch.
+// `meta` scheduledCompactRev and finishedCompactRev. Whoever applies an entry puts consistent_index into the same Backend
+// before or after, and commits only between entries: so an entry's effects and its index are in one batch.
 //
-// Invariants: the index holds exactly the versions whose rows are in the backend, but for those a running compaction has decided
-// about and not erased yet; revisions only grow; same entries, same rows, revisions, hashes and errors on every member.
+// Invariants: the index holds exactly the versions whose rows are in the backend, but for those a running compaction has
+// decided about and not erased yet; revisions only grow; same entries, same rows, revisions, hashes and errors on every member.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +37,8 @@ class RangeReader;
 using PairBytes = std::shared_ptr<const std::string>;
 
 struct Options {
-  size_t hot_bytes_max = 32u << 20;       // newest values kept in memory; 0: none
-  size_t compaction_batch_rows = 1000;    // --compaction-batch-limit
+  size_t hot_bytes_max = 32u << 20;     // newest values kept in memory; 0: none
+  size_t compaction_batch_rows = 1000;  // --compaction-batch-limit
 };
 
 // What the store needs of the lessor. Called from the core loop, in log order.
@@ -52,8 +52,8 @@ class LeaseHooks {
 
 struct Event {
   bool is_delete = false;
-  std::string_view key;  // valid during the call; also inside `pair`
-  PairBytes pair;        // KeyValue as a watcher gets it: of a delete, key and mod_revision
+  std::string_view key;         // valid during the call; also inside `pair`
+  PairBytes pair;               // KeyValue as a watcher gets it: of a delete, key and mod_revision
   int64_t create_revision = 0;  // of the pair put; 0 for a delete
   // What the event replaced; main 0: nothing. Readable with Store::load_pair while the revision before is not compacted.
   Revision prev;
@@ -95,10 +95,10 @@ class Store {
 
   // --- revisions ----------------------------------------------------------------------------------------------------------
   int64_t current_revision() const { return current_; }
-  int64_t compact_revision() const { return compacted_; }             // reads below fail; -1: never compacted
-  int64_t finished_compact_revision() const { return finished_; }     // rows below are gone; -1: none finished
-  size_t keys() const { return index_.live(); }                       // keys that exist now
-  size_t versions() const { return index_.versions(); }               // rows in memory's view, tombstones included
+  int64_t compact_revision() const { return compacted_; }          // reads below fail; -1: never compacted
+  int64_t finished_compact_revision() const { return finished_; }  // rows below are gone; -1: none finished
+  size_t keys() const { return index_.live(); }                    // keys that exist now
+  size_t versions() const { return index_.versions(); }            // rows in memory's view, tombstones included
   const Statistics& statistics() const { return statistics_; }
   size_t hot_bytes() const { return hot_.bytes(); }
 
@@ -148,13 +148,13 @@ class Store {
 
   struct Scheduled {
     int64_t revision;
-    int64_t previous;          // compact revision before
-    bool previous_completed;   // its rows were gone when this one was scheduled
+    int64_t previous;         // compact revision before
+    bool previous_completed;  // its rows were gone when this one was scheduled
   };
   std::optional<Scheduled> scheduled_;
   int64_t scheduled_revision_ = -1;  // as in the row
   bool compaction_running_ = false;
-  int64_t newest_ = 1;               // main of the newest version in the index: current_, or that of the open transaction
+  int64_t newest_ = 1;  // main of the newest version in the index: current_, or that of the open transaction
   mutable std::vector<RangeReader*> readers_;  // those that walk the index at a fixed revision
 };
 

@@ -28,10 +28,14 @@ int sign(int64_t a, int64_t b) { return a < b ? -1 : a > b ? 1 : 0; }
 
 bool accepts(CompareResult wanted, int order) {
   switch (wanted) {
-    case CompareResult::kEqual: return order == 0;
-    case CompareResult::kNotEqual: return order != 0;
-    case CompareResult::kGreater: return order > 0;
-    case CompareResult::kLess: return order < 0;
+    case CompareResult::kEqual:
+      return order == 0;
+    case CompareResult::kNotEqual:
+      return order != 0;
+    case CompareResult::kGreater:
+      return order > 0;
+    case CompareResult::kLess:
+      return order < 0;
   }
   return true;  // A number etcd does not know says yes.
 }
@@ -93,7 +97,8 @@ class Deleted {
   absl::btree_set<std::string_view> back_;  // put again since
 };
 
-// --- deciding -----------------------------------------------------------------------------------------------------------------
+// --- deciding
+// -----------------------------------------------------------------------------------------------------------------
 
 bool Txn::holds(const Compare& compare) const {
   const KeyRange range = KeyRange::of(compare.key, compare.range_end);
@@ -129,7 +134,8 @@ const Txn::Ops& Txn::taken(const TxnRequest& request, size_t* at) const {
   return path_[(*at)++] ? request.success : request.failure;
 }
 
-// --- checking -----------------------------------------------------------------------------------------------------------------
+// --- checking
+// -----------------------------------------------------------------------------------------------------------------
 
 Status Txn::check_put(const Store& store, const wire::PutRequest& request) {
   if (request.lease != 0 && !store.lease_exists(LeaseId(request.lease))) return errors::lease_not_found();
@@ -180,7 +186,8 @@ Status Txn::prepare() {
   return check(request_, &at, needs ? &deleted : nullptr);
 }
 
-// --- running ------------------------------------------------------------------------------------------------------------------
+// --- running
+// ------------------------------------------------------------------------------------------------------------------
 
 std::string_view Txn::keep(PairBytes pair) { return *answered_.emplace_back(std::move(pair)); }
 

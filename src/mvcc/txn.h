@@ -43,7 +43,7 @@ class Txn {
   const wire::TxnRequest& request_;
   const Answer answer_;
   const int64_t revision_;
-  std::vector<bool> path_;          // which branch of each transaction on the path, in the order they are met
+  std::vector<bool> path_;           // which branch of each transaction on the path, in the order they are met
   std::vector<PairBytes> answered_;  // what the views in the answer point into
 };
 

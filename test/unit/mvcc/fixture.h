@@ -103,12 +103,13 @@ class Fixture {
   // Rows of bucket `key`: "main/sub[t] hex of the value".
   std::vector<std::string> rows() const {
     std::vector<std::string> out;
-    const Status status = storage::for_each_row(*backend, storage::Bucket::kKey, [&](std::string_view key, std::string_view value) {
-      const auto parsed = mvcc::parse_row_key(storage::row_key(storage::Bucket::kKey, key));
-      REQUIRE(parsed.has_value());
-      out.push_back(std::to_string(parsed->revision.main) + "/" + std::to_string(parsed->revision.sub) +
-                    (parsed->tombstone ? "t " : " ") + base::hex_bytes(value));
-    });
+    const Status status =
+        storage::for_each_row(*backend, storage::Bucket::kKey, [&](std::string_view key, std::string_view value) {
+          const auto parsed = mvcc::parse_row_key(storage::row_key(storage::Bucket::kKey, key));
+          REQUIRE(parsed.has_value());
+          out.push_back(std::to_string(parsed->revision.main) + "/" + std::to_string(parsed->revision.sub) +
+                        (parsed->tombstone ? "t " : " ") + base::hex_bytes(value));
+        });
     REQUIRE(status.ok());
     return out;
   }

@@ -5,7 +5,6 @@ using namespace mvcc_test;
 
 namespace {
 
-
 // The lease id inside the vector's rows: field 6 of "l2", a varint.
 int64_t vector_lease() {
   wire::KeyValue pair;
@@ -43,12 +42,12 @@ TEST_CASE("hash: the rows and the numbers of real etcd") {
   FakeLeases leases;
   Fixture f(&leases);
   fill_to_10(f, leases);
-  CHECK(f.rows() == std::vector<std::string>{
-                        "2/0 0a01611002180220012a0131", "3/0 0a01621003180320012a0132", "4/0 0a01611002180420022a0133",
-                        "5/0t 0a0162", "6/0 0a026c321006180620012a01783089a2edebadc0a8a74a",
-                        "7/0 0a026c311007180720012a01793089a2edebadc0a8a74a", "8/0 0a01631008180820012a017a",
-                        "9/0 0a0274311009180920012a027631", "9/1 0a0274321009180920012a027632", "9/2t 0a0161",
-                        "10/0t 0a026c31", "10/1t 0a026c32"});
+  CHECK(f.rows() ==
+        std::vector<std::string>{"2/0 0a01611002180220012a0131", "3/0 0a01621003180320012a0132", "4/0 0a01611002180420022a0133",
+                                 "5/0t 0a0162", "6/0 0a026c321006180620012a01783089a2edebadc0a8a74a",
+                                 "7/0 0a026c311007180720012a01793089a2edebadc0a8a74a", "8/0 0a01631008180820012a017a",
+                                 "9/0 0a0274311009180920012a027631", "9/1 0a0274321009180920012a027632", "9/2t 0a0161",
+                                 "10/0t 0a026c31", "10/1t 0a026c32"});
   CHECK(*f.hash(10) == mvcc::KeyHash{1266629553, -1, 10});
   CHECK(*f.hash(0) == mvcc::KeyHash{1266629553, -1, 10});
   f.put("d", "1");

@@ -52,8 +52,10 @@ struct Model {
 
 std::string random_key(base::Rng& rng, uint64_t kinds) {
   switch (kinds % 4) {
-    case 0: return std::to_string(rng.below(4000));
-    case 1: return "/registry/pods/default/" + std::to_string(rng.below(4000));
+    case 0:
+      return std::to_string(rng.below(4000));
+    case 1:
+      return "/registry/pods/default/" + std::to_string(rng.below(4000));
     case 2: {  // long shared prefixes of different lengths
       std::string key(rng.below(40), 'p');
       return key + std::to_string(rng.below(300));
@@ -86,7 +88,8 @@ void check_cursors(const KeyIndex& index, const Model& model, const std::string&
   if (!at.valid()) return;
   expected = model.keys.lower_bound(key);
   at.next_live();
-  for (++expected; expected != model.keys.end() && !expected->second.live; ++expected) {}
+  for (++expected; expected != model.keys.end() && !expected->second.live; ++expected) {
+  }
   CHECK(at.valid() == (expected != model.keys.end()));
   if (at.valid()) CHECK(at.record().key() == expected->first);
 }

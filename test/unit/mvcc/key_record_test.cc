@@ -66,9 +66,9 @@ TEST_CASE("key record: what a read sees") {
     int64_t key_version;
   };
   const Owned record = make("2 4 6t 8 10 12t 14");
-  for (const Row& row : {Row{1, 0, 0, 0}, Row{2, 2, 2, 1}, Row{3, 2, 2, 1}, Row{5, 4, 2, 2}, Row{6, 0, 0, 0}, Row{7, 0, 0, 0},
-                         Row{8, 8, 8, 1}, Row{11, 10, 8, 2}, Row{12, 0, 0, 0}, Row{13, 0, 0, 0}, Row{14, 14, 14, 1},
-                         Row{99, 14, 14, 1}}) {
+  for (const Row& row :
+       {Row{1, 0, 0, 0}, Row{2, 2, 2, 1}, Row{3, 2, 2, 1}, Row{5, 4, 2, 2}, Row{6, 0, 0, 0}, Row{7, 0, 0, 0}, Row{8, 8, 8, 1},
+        Row{11, 10, 8, 2}, Row{12, 0, 0, 0}, Row{13, 0, 0, 0}, Row{14, 14, 14, 1}, Row{99, 14, 14, 1}}) {
     CAPTURE(row.at);
     const auto found = record->find(row.at);
     REQUIRE(found.has_value() == (row.main != 0));

@@ -82,11 +82,16 @@ class Model {
     });
     const auto less = [&](const mvccpb::KeyValue& a, const mvccpb::KeyValue& b) {
       switch (r.sort_target()) {
-        case Request::VERSION: return a.version() < b.version();
-        case Request::CREATE: return a.create_revision() < b.create_revision();
-        case Request::MOD: return a.mod_revision() < b.mod_revision();
-        case Request::VALUE: return a.value() < b.value();
-        default: return a.key() < b.key();
+        case Request::VERSION:
+          return a.version() < b.version();
+        case Request::CREATE:
+          return a.create_revision() < b.create_revision();
+        case Request::MOD:
+          return a.mod_revision() < b.mod_revision();
+        case Request::VALUE:
+          return a.value() < b.value();
+        default:
+          return a.key() < b.key();
       }
     };
     if (r.sort_order() == Request::DESCEND) {
@@ -115,12 +120,14 @@ class Model {
       for (size_t i = 0; i < versions.size(); ++i) {
         if (versions[i].tombstone && versions[i].main < at) begin = generation = i + 1;
       }
-      for (end = generation; end < versions.size() && !versions[end].tombstone; ++end) {}
+      for (end = generation; end < versions.size() && !versions[end].tombstone; ++end) {
+      }
       for (size_t i = generation; i <= end && i < versions.size(); ++i) {
         if (versions[i].main <= at) begin = i;
       }
       for (size_t i = begin; i < versions.size(); ++i) {
-        rows.insert(std::to_string(versions[i].main) + "/" + std::to_string(versions[i].sub) + (versions[i].tombstone ? "t" : ""));
+        rows.insert(std::to_string(versions[i].main) + "/" + std::to_string(versions[i].sub) +
+                    (versions[i].tombstone ? "t" : ""));
       }
     }
     return rows;

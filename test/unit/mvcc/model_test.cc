@@ -1,7 +1,7 @@
 // Random histories with compactions, restarts and slow readers against the plain model.
+#include "model.h"
 #include "base/rng.h"
 #include "fixture.h"
-#include "model.h"
 #include "mvcc/range_reader.h"
 #include "mvcc/range_stream.h"
 
@@ -22,10 +22,14 @@ std::string random_key(base::Rng& rng) {
 
 std::string random_end(base::Rng& rng, const std::string& key) {
   switch (rng.below(5)) {
-    case 0: return "";
-    case 1: return std::string(1, '\0');
-    case 2: return key + "\xff";
-    default: return random_key(rng);
+    case 0:
+      return "";
+    case 1:
+      return std::string(1, '\0');
+    case 2:
+      return key + "\xff";
+    default:
+      return random_key(rng);
   }
 }
 
@@ -74,19 +78,27 @@ class History {
 
   void step() {
     switch (rng_.below(20)) {
-      case 0: return compact();
-      case 1: return step_compaction();
-      case 2: return rng_.one_in(20) ? reopen() : step_compaction();
-      case 3: return open_slow();
+      case 0:
+        return compact();
+      case 1:
+        return step_compaction();
+      case 2:
+        return rng_.one_in(20) ? reopen() : step_compaction();
+      case 3:
+        return open_slow();
       case 4:
       case 5:
-      case 6: return drain();
+      case 6:
+        return drain();
       case 7:
       case 8:
       case 9:
-      case 10: return range();
-      case 11: return stream();
-      default: return write();
+      case 10:
+        return range();
+      case 11:
+        return stream();
+      default:
+        return write();
     }
   }
 

@@ -60,7 +60,8 @@ TEST_CASE("request: checks of range, put and delete") {
   CHECK(check<DeleteRangeRequest>(Op::kDeleteRange, "range_end: 'a'").text() == "etcdserver: key is not provided");
   CHECK(mvcc::check_request(Op::kPut, "\x0a\xff", 128).code() == Code::kInternal);
   mvcc::Checked checked;
-  CHECK(mvcc::check_request(Op::kRange, read<RangeRequest>("key: 'a' serializable: true").SerializeAsString(), 1, &checked).ok());
+  CHECK(
+      mvcc::check_request(Op::kRange, read<RangeRequest>("key: 'a' serializable: true").SerializeAsString(), 1, &checked).ok());
   CHECK(checked.serializable);
   CHECK(checked.read_only);
   CHECK(mvcc::check_request(Op::kCompaction, read<CompactionRequest>("physical: true").SerializeAsString(), 1, &checked).ok());
@@ -95,12 +96,14 @@ TEST_CASE("request: checks of transactions") {
            Row{"empty", "", ""},
            Row{"as many as allowed", put_a + put_b, "", 2},
            Row{"too many puts", put_a + put_b, "etcdserver: too many operations in txn request", 1},
-           Row{"too many compares", "compare { key: 'a' } compare { key: 'b' }", "etcdserver: too many operations in txn request", 1},
+           Row{"too many compares", "compare { key: 'a' } compare { key: 'b' }",
+               "etcdserver: too many operations in txn request", 1},
            Row{"a nested one gets what is left", nested(put_a), "etcdserver: too many operations in txn request", 1},
            Row{"...and here enough is left", nested(put_a), "", 2},
            Row{"compare without a key", "compare { }", "etcdserver: key is not provided"},
            Row{"put without a key", "failure { request_put { } }", "etcdserver: key is not provided"},
-           Row{"range of a bad order", "success { request_range { key: 'a' sort_order: 9 } }", "etcdserver: invalid sort option"},
+           Row{"range of a bad order", "success { request_range { key: 'a' sort_order: 9 } }",
+               "etcdserver: invalid sort option"},
            Row{"an operation that says nothing", "success { }", kKeyNotFound},
            Row{"nested, without a key", nested("failure { request_delete_range { } }"), "etcdserver: key is not provided"},
            Row{"a key twice", put_a + put_a, kDuplicate},
@@ -109,7 +112,8 @@ TEST_CASE("request: checks of transactions") {
            Row{"deleted, then put", delete_ac + put_b, kDuplicate},
            Row{"behind the deleted range", delete_ac + "success { request_put { key: 'c' } }", ""},
            Row{"exactly the deleted key", "success { request_delete_range { key: 'a' } }" + put_a, kDuplicate},
-           Row{"a key behind the deleted one", "success { request_delete_range { key: 'a' } } success { request_put { key: 'a\\0' } }", ""},
+           Row{"a key behind the deleted one",
+               "success { request_delete_range { key: 'a' } } success { request_put { key: 'a\\0' } }", ""},
            Row{"two deletes", delete_ac + delete_ac, ""},
            Row{"an empty range deletes nothing", "success { request_delete_range { key: 'c' range_end: 'a' } }" + put_b, ""},
            Row{"etcd forgets deletes without an end", delete_all + put_a, ""},
@@ -117,7 +121,8 @@ TEST_CASE("request: checks of transactions") {
            Row{"two nested ones, a key again", nested(put_a) + nested(put_a), kDuplicate},
            Row{"both branches of a nested one", nested(put_a + "failure { request_put { key: 'a' } }"), ""},
            Row{"...and again behind it", nested(put_a + "failure { request_put { key: 'a' } }") + nested(put_a), kDuplicate},
-           Row{"the other branch, and again behind it", nested("failure { request_put { key: 'a' } }") + nested(put_a), kDuplicate},
+           Row{"the other branch, and again behind it", nested("failure { request_put { key: 'a' } }") + nested(put_a),
+               kDuplicate},
            Row{"deleted outside, put inside", delete_ac + nested(put_b), kDuplicate},
            Row{"deleted inside, put outside", nested(delete_ac) + put_b, kDuplicate},
            Row{"deleted inside, put in a later one", nested(delete_ac) + nested(put_b), kDuplicate},
@@ -125,11 +130,14 @@ TEST_CASE("request: checks of transactions") {
            Row{"what kills real etcd", delete_all + "success { request_put { key: 'a' ignore_value: true } }", kKeyNotFound},
            Row{"...with ignore_lease", delete_all + "success { request_put { key: 'a' ignore_lease: true } }", kKeyNotFound},
            Row{"...nested", nested(delete_all) + "success { request_put { key: 'a' ignore_value: true } }", kKeyNotFound},
-           Row{"...both nested", nested(delete_all) + nested("failure { request_put { key: 'a' ignore_value: true } }"), kKeyNotFound},
+           Row{"...both nested", nested(delete_all) + nested("failure { request_put { key: 'a' ignore_value: true } }"),
+               kKeyNotFound},
            Row{"...not when the put comes first", "success { request_put { key: 'a' ignore_value: true } }" + delete_all, ""},
            Row{"...not in the other branch", delete_all + "failure { request_put { key: 'a' ignore_value: true } }", ""},
            Row{"...not below where the delete begins",
-               "success { request_delete_range { key: 'b' range_end: '\\0' } } success { request_put { key: 'a' ignore_value: true } }", ""},
+               "success { request_delete_range { key: 'b' range_end: '\\0' } } success { request_put { key: 'a' ignore_value: "
+               "true } }",
+               ""},
        }) {
     CAPTURE(row.rule);
     CHECK(check<TxnRequest>(Op::kTxn, row.text, row.ops_max).text() == row.error);
@@ -299,14 +307,16 @@ TEST_CASE("request: transactions are decided and checked before they write") {
            Row{"a later range sees earlier writes",
                "success { request_put { key: 'x' value: 'v' } } success { request_range { key: 'x' } }",
                "header { revision: 5 } succeeded: true responses { response_put { header { revision: 5 } } } "
-               "responses { response_range { header { revision: 5 } kvs { key: \"x\" create_revision: 5 mod_revision: 5 version: 1 "
+               "responses { response_range { header { revision: 5 } kvs { key: \"x\" create_revision: 5 mod_revision: 5 "
+               "version: 1 "
                "value: \"v\" } count: 1 } }"},
            Row{"an earlier range does not",
                "success { request_range { key: 'x' } } success { request_put { key: 'x' value: 'v' } }",
                "header { revision: 5 } succeeded: true responses { response_range { header { revision: 4 } } } "
                "responses { response_put { header { revision: 5 } } }"},
            Row{"a range at an old revision, behind a write",
-               "success { request_put { key: 'a' value: 'v' } } success { request_range { key: 'a' revision: 3 count_only: true } }",
+               "success { request_put { key: 'a' value: 'v' } } success { request_range { key: 'a' revision: 3 count_only: "
+               "true } }",
                "header { revision: 5 } succeeded: true responses { response_put { header { revision: 5 } } } "
                "responses { response_range { header { revision: 5 } count: 1 } }"},
            Row{"deletes count what earlier writes put",
@@ -320,36 +330,49 @@ TEST_CASE("request: transactions are decided and checked before they write") {
                "success { request_delete_range { key: 'b' prev_kv: true } }",
                "header { revision: 5 } succeeded: true responses { response_put { header { revision: 5 } prev_kv { key: \"a\" "
                "create_revision: 2 mod_revision: 2 version: 1 value: \"1\" } } } responses { response_delete_range { header { "
-               "revision: 5 } deleted: 1 prev_kvs { key: \"b\" create_revision: 3 mod_revision: 3 version: 1 value: \"2\" } } }"},
-           Row{"a future revision fails all", "success { request_put { key: 'x' } } success { request_range { key: 'a' revision: 5 } }", kFuture},
-           Row{"...also one that the writes would reach", "success { request_put { key: 'x' } } success { request_range { key: 'a' revision: 5 } }", kFuture},
-           Row{"a compacted revision fails all", "success { request_put { key: 'x' } } success { request_range { key: 'a' revision: 2 } }", kCompacted},
-           Row{"a negative revision is below the compacted one", "success { request_range { key: 'a' revision: -1 } }", kCompacted},
+               "revision: 5 } deleted: 1 prev_kvs { key: \"b\" create_revision: 3 mod_revision: 3 version: 1 value: \"2\" } } "
+               "}"},
+           Row{"a future revision fails all",
+               "success { request_put { key: 'x' } } success { request_range { key: 'a' revision: 5 } }", kFuture},
+           Row{"...also one that the writes would reach",
+               "success { request_put { key: 'x' } } success { request_range { key: 'a' revision: 5 } }", kFuture},
+           Row{"a compacted revision fails all",
+               "success { request_put { key: 'x' } } success { request_range { key: 'a' revision: 2 } }", kCompacted},
+           Row{"a negative revision is below the compacted one", "success { request_range { key: 'a' revision: -1 } }",
+               kCompacted},
            Row{"not on the other branch", "success { } failure { request_range { key: 'a' revision: 9 } }",
                "header { revision: 4 } succeeded: true responses { }"},
-           Row{"an unknown lease fails all", "success { request_put { key: 'x' } } success { request_put { key: 'y' lease: 404 } }", kNoLease},
+           Row{"an unknown lease fails all",
+               "success { request_put { key: 'x' } } success { request_put { key: 'y' lease: 404 } }", kNoLease},
            Row{"nested: a missing key fails all",
-               "success { request_put { key: 'x' } } success { request_txn { success { request_put { key: 'y' ignore_value: true } } } }",
+               "success { request_put { key: 'x' } } success { request_txn { success { request_put { key: 'y' ignore_value: "
+               "true } } } }",
                kKeyNotFound},
-           Row{"ignore_value of what the same transaction puts", "success { request_put { key: 'x' value: 'v' } } "
-               "success { request_txn { success { request_put { key: 'x' ignore_value: true } } } }", kKeyNotFound},
+           Row{"ignore_value of what the same transaction puts",
+               "success { request_put { key: 'x' value: 'v' } } "
+               "success { request_txn { success { request_put { key: 'x' ignore_value: true } } } }",
+               kKeyNotFound},
            Row{"what kills real etcd fails all",
-               "success { request_delete_range { key: '\\0' range_end: '\\0' } } success { request_put { key: 'a' ignore_value: true } }",
+               "success { request_delete_range { key: '\\0' range_end: '\\0' } } success { request_put { key: 'a' "
+               "ignore_value: true } }",
                kKeyNotFound},
            Row{"...nested",
                "success { request_txn { success { request_delete_range { key: 'a' range_end: 'b' } } } } "
                "success { request_put { key: 'a' ignore_lease: true } }",
                kKeyNotFound},
            Row{"...not on the branch not taken",
-               "success { request_txn { compare { key: 'a' version: 9 } success { request_delete_range { key: 'a' range_end: 'b' } } } } "
+               "success { request_txn { compare { key: 'a' version: 9 } success { request_delete_range { key: 'a' range_end: "
+               "'b' } } } } "
                "success { request_put { key: 'a' ignore_value: true } }",
                "header { revision: 5 } succeeded: true responses { response_txn { header { } } } "
                "responses { response_put { header { revision: 5 } } }"},
            Row{"...not if it is put again in between",
                "success { request_delete_range { key: 'a' } } success { request_put { key: 'a' value: 'v' } } "
                "success { request_put { key: 'a' ignore_value: true prev_kv: true } }",
-               "header { revision: 5 } succeeded: true responses { response_delete_range { header { revision: 5 } deleted: 1 } } "
-               "responses { response_put { header { revision: 5 } } } responses { response_put { header { revision: 5 } prev_kv { "
+               "header { revision: 5 } succeeded: true responses { response_delete_range { header { revision: 5 } deleted: 1 } "
+               "} "
+               "responses { response_put { header { revision: 5 } } } responses { response_put { header { revision: 5 } "
+               "prev_kv { "
                "key: \"a\" create_revision: 5 mod_revision: 5 version: 1 value: \"v\" } } }"},
        }) {
     CAPTURE(row.rule);
@@ -378,10 +401,10 @@ TEST_CASE("request: transactions are decided and checked before they write") {
 
 TEST_CASE("request: ranges") {
   Fixture f;
-  f.put("a", "1");     // 2
-  f.put("b", "3");     // 3
-  f.put("c", "2");     // 4
-  f.put("b", "0");     // 5
+  f.put("a", "1");  // 2
+  f.put("b", "3");  // 3
+  f.put("c", "2");  // 4
+  f.put("b", "0");  // 5
   struct Row {
     const char* rule;
     std::string text;
@@ -440,7 +463,8 @@ TEST_CASE("request: ranges") {
   f.compact(4);
   CHECK(f.range(read<RangeRequest>("key: 'a' revision: 3")).status().text() == kCompacted);
   CHECK(f.range(read<RangeRequest>("key: 'a' revision: 4"))->count() == 1);
-  CHECK(mvcc::open_range(*f.store, read<RangeRequest>("key: 'a' revision: 3").SerializeAsString()).status().text() == kCompacted);
+  CHECK(mvcc::open_range(*f.store, read<RangeRequest>("key: 'a' revision: 3").SerializeAsString()).status().text() ==
+        kCompacted);
 }
 
 TEST_CASE("request: keys_only comes from the index, without the lease, unless sorted by value") {
@@ -470,7 +494,8 @@ TEST_CASE("request: a negative revision inside a transaction passes until the fi
 TEST_CASE("request: a read-only transaction runs on a store that cannot be changed") {
   Fixture f;
   f.put("a", "1");
-  const std::string request = read<TxnRequest>("compare { key: 'a' version: 2 } failure { request_range { key: 'a' } }").SerializeAsString();
+  const std::string request =
+      read<TxnRequest>("compare { key: 'a' version: 2 } failure { request_range { key: 'a' } }").SerializeAsString();
   const auto reply = mvcc::execute_read(*f.store, Op::kTxn, request);
   REQUIRE(reply.ok());
   CHECK(parse_reply<TxnResponse>(*reply).ShortDebugString() ==
