@@ -26,7 +26,7 @@ class RaftLog final : public raft::Logger {
  public:
   bool enabled(raft::LogLevel level) const override { return base::log::enabled(level_of(level)); }
   void write(raft::LogLevel level, std::string_view text) override {
-    base::log::write(level_of(level), text, {base::log::Field("logger", "raft")});
+    base::log::write_named("raft", level_of(level), text);
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -106,6 +107,10 @@ int server_main(int argc, char** argv) {
   if (!error.empty()) refuse(error);
 
   server::finish(config);
+  std::error_code unreadable;  // opening it says more
+  const bool has_member = std::filesystem::exists(config.member_dir(), unreadable);
+  base::log::info(has_member ? "server has already been initialized" : "Initialize and start etcd server",
+                  {{"data-dir", config.data_dir}, {"dir-type", has_member ? "member" : "empty"}});
   if (const Status ready = server::check_start(config); !ready.ok()) server::exit_after_failed_start(config, ready);
   if (config.memory_mlock) lock_memory();
   const int code = server::run(config);

@@ -20,7 +20,7 @@ CommandLine read(std::vector<std::string> arguments, std::vector<std::string> en
 
 // The file is handed over instead of read.
 CommandLine read_text(const std::string& text, std::vector<std::string> more = {}, std::vector<std::string> environment = {}) {
-  more.insert(more.begin(), "--config-file=x.yml");
+  more.emplace_back("--config-file=x.yml");
   return cli::read_command_line(more, environment, [&](const std::string&) -> Result<std::string> { return text; });
 }
 
