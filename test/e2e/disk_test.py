@@ -95,6 +95,8 @@ class Damage(unittest.TestCase):
     @unittest.skipUnless(harness.is_ours(), "etcd hangs")
     def test_a_missing_segment_stops_the_start(self):
         member, segment, _ = self.written()
+        member.start()
+        member.stop()  # now the store holds all of it
         segment.unlink()
         self.refuses_to_start(member, "wal")
 

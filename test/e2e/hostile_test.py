@@ -54,9 +54,8 @@ class Hostile(unittest.TestCase):
 
     @unittest.skipUnless(harness.is_ours(), "etcd keeps all of it in memory")
     def test_readers_that_do_not_read(self):
-        with Connection(self.member.client_url) as connection:
-            for i in range(64):
-                connection.call(PUT, field(1, b"big/%02d" % i) + field(2, b"v" * MB))
+        for i in range(64):
+            self.member.ctl("put", f"big/{i:02}", stdin="v" * MB)
         self.idle_kb = self.rss_kb("VmRSS")
         readers = [self.connection(window=2 ** 30) for _ in range(10)]
         for reader in readers:

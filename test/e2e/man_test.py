@@ -70,12 +70,13 @@ class Man(unittest.TestCase):
 
     @unittest.skipUnless(harness.is_ours(), "real etcdctl has commands of later issues")
     def test_each_command_stands_in_the_page(self):
-        names = re.findall(r"^  ([a-z][a-z-]*) ", run(harness.CTL, "--help"), re.MULTILINE)
+        commands = run(harness.CTL, "--help").split("Key-value commands")[1]
+        names = re.findall(r"^  ([a-z][a-z-]*) ", commands, re.MULTILINE)
         self.assertIn("put", names)
         page = plain("etcdctl.1")
         for name in names:
             with self.subTest(name):
-                self.assertRegex(page, rf"(?m)^\.SS {re.escape(name)}\b")
+                self.assertIsNotNone(re.search(rf"(?m)^\.SS {re.escape(name)}\b", page))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Connection:
         self.socket.sendall(b"".join(frames))
 
     def start(self, path, message, extra=()):
-        """Sends a whole unary request and returns its stream."""
+        """Sends a whole unary request and returns its stream. REQUIRES: it fits one frame, 16 KB."""
         stream = self.next_stream
         self.next_stream += 2
         self.send(frame(HEADERS, END_HEADERS, stream, call_headers(path, extra)),
