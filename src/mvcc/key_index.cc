@@ -431,6 +431,18 @@ KeyIndex::Totals KeyIndex::before(std::string_view key) const {
   return result;
 }
 
+uint64_t KeyIndex::live_before(std::string_view key) const {
+  uint64_t result = 0;
+  const KeyNode* node = root_;
+  if (node == nullptr) return result;
+  for (int level = height_; level > 0; --level) {
+    const int at = std::max(node->below(key, true) - 1, 0);
+    for (int i = 0; i < at; ++i) result += as_inner(node)->totals[i].live;
+    node = as_inner(node)->child[at];
+  }
+  return result + static_cast<uint64_t>(std::popcount(as_leaf(node)->live & low_bits(node->below(key, false))));
+}
+
 KeyIndex::Totals KeyIndex::first(uint64_t rank) const {
   if (rank >= totals_.live) return totals_;
   Totals result;
@@ -506,7 +518,7 @@ void KeyIndex::Cursor::next_live() {
   uint64_t live = leaf_->live & ~low_bits(at_ + 1);
   for (int leaves = 0; live == 0; ++leaves) {
     if (leaves == kEmptyLeavesMax) {
-      *this = index_->select(index_->before(from.key()).live + (from.live() ? 1 : 0));
+      *this = index_->select(index_->live_before(from.key()) + (from.live() ? 1 : 0));
       return;
     }
     leaf_ = leaf_->next;

@@ -40,6 +40,7 @@ class KeyIndex {
   size_t versions() const { return versions_; }  // of all records
   // Of the keys below `key`.
   Totals before(std::string_view key) const;
+  uint64_t live_before(std::string_view key) const;  // the same without sizes, which cost a look at the records of a leaf
   // Of the first `rank` keys that exist; all if there are fewer.
   Totals first(uint64_t rank) const;
   const Totals& totals() const { return totals_; }

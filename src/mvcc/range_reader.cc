@@ -216,13 +216,16 @@ size_t RangeReader::pair_bytes(const Pair& pair) const {
 bool RangeReader::measure_by_counts() {
   if (!at_present() || range_.single) return false;
   const KeyIndex& index = store_.index();
-  const KeyIndex::Totals low = index.before(range_.begin);
-  KeyIndex::Totals high = range_.open_end ? index.totals() : range_.end <= range_.begin ? low : index.before(range_.end);
+  const bool empty = !range_.open_end && range_.end <= range_.begin;
+  const uint64_t low_live = index.live_before(range_.begin);
+  const uint64_t high_live = empty ? low_live : range_.open_end ? index.live() : index.live_before(range_.end);
+  const uint64_t live = high_live - low_live;
   counted_ = true;
-  const uint64_t live = high.live - low.live;
   count_ = static_cast<int64_t>(live);
-  if (request_.count_only) return true;
+  if (request_.count_only || live == 0) return true;
   if (filtered_ || keys_only_ || mode_ == Mode::kSorted) return false;
+  const KeyIndex::Totals low = index.before(range_.begin);
+  const KeyIndex::Totals high = range_.open_end ? index.totals() : index.before(range_.end);
   pairs_ = std::min(limit_, live);
   more_ = live > limit_;
   if (more_ && mode_ == Mode::kAscending) {

@@ -126,6 +126,7 @@ TEST_CASE("key index: agrees with a sorted map over random changes") {
       if (step % 50 == 0) {
         const std::string probe = random_key(rng, seed);
         CHECK(index.before(probe) == model.before(probe));
+        CHECK(index.live_before(probe) == model.before(probe).live);
         const uint64_t rank = rng.below(index.live() + 2);
         CHECK(index.first(rank) == model.first(rank));
         check_cursors(index, model, probe);
