@@ -27,6 +27,22 @@ bool read(std::string_view bytes, Message* out) {
 
 Status malformed() { return Status(Code::kInternal, "etcdserver: the log entry holds a malformed request"); }
 
+// etcd's names of requests in metrics and logs.
+std::string_view op_name(wire::Op op) {
+  using wire::Op;
+  switch (op) {
+    case Op::kRange: return "Range";
+    case Op::kPut: return "Put";
+    case Op::kDeleteRange: return "DeleteRange";
+    case Op::kTxn: return "Txn";
+    case Op::kCompaction: return "Compaction";
+    case Op::kAlarm: return "Alarm";
+    case Op::kClusterVersionSet: return "ClusterVersionSet";
+    case Op::kClusterMemberAttrSet: return "ClusterMemberAttrSet";
+    default: return "unknown";
+  }
+}
+
 constexpr std::string_view kV2MemberPrefix = "/0/members/";
 constexpr std::string_view kV2AttributesSuffix = "/attributes";
 constexpr std::string_view kV2VersionPath = "/0/version";
@@ -38,9 +54,42 @@ void Applier::apply(base::Index index, base::Term term, const std::shared_ptr<co
   if (data == nullptr || data->empty()) return node_.on_empty_entry(term);
   wire::InternalRequest request;
   if (!wire::parse(*data, request)) return apply_v2(*data);
-  std::unique_ptr<Waiter> waiter = node_.take_waiter(request.id());
+  base::Instant deadline;
+  std::unique_ptr<Waiter> waiter = node_.take_waiter(request.id(), &deadline);
+  const base::Clock& clock = node_.environment().loop.clock();
+  const base::Instant before = clock.now();
   Outcome outcome = execute(request);
-  if (waiter != nullptr) waiter->done(std::move(outcome));
+  const base::Instant after = clock.now();
+  const bool good = outcome.status.ok();
+  OpMetrics& metrics = metrics_of(request.op);
+  metrics.apply[good || outcome.status.code() == Code::kOutOfRange]->observe_ns((after - before).count());
+  if (after - before > node_.config().warning_apply_duration) {
+    node_.metrics().slow_apply.add();
+    base::log::warn("apply request took too long",
+                    {base::log::Field::duration("took", (after - before).count()),
+                     base::log::Field::duration("expected-duration", node_.config().warning_apply_duration.count()),
+                     {"prefix", ""},
+                     {"request", "header:<ID:" + std::to_string(request.id()) + " > " + std::string(op_name(request.op)) +
+                                     ":<size:" + std::to_string(request.body.size()) + " >"},
+                     {"response", "size:" + std::to_string(outcome.fields.size())},
+                     {"error", outcome.status}});
+  }
+  if (waiter == nullptr) return;
+  metrics.request[good]->observe_ns((after - (deadline - node_.request_timeout())).count());
+  waiter->done(std::move(outcome));
+}
+
+// The counters of one kind of request, found once.
+Applier::OpMetrics& Applier::metrics_of(wire::Op op) {
+  OpMetrics& metrics = metrics_[op];
+  if (metrics.apply[0] == nullptr) {
+    const std::string name(op_name(op));
+    for (const bool good : {false, true}) {
+      metrics.apply[good] = &node_.metrics().apply_duration.with({"v3", name, good ? "true" : "false"});
+      metrics.request[good] = &node_.metrics().request_duration.with({name, good ? "true" : "false"});
+    }
+  }
+  return metrics;
 }
 
 // The filters before the store (wire-and-disk 5.3): what an active alarm forbids.
@@ -100,6 +149,7 @@ Outcome Applier::execute_kv(const wire::InternalRequest& request) {
   base::Result<mvcc::Reply> reply = mvcc::execute(node_.store(), request.op, request.body);
   if (!reply.ok()) return {reply.status(), 0, {}};
   if (request.op == wire::Op::kCompaction) node_.maintainer().on_compaction();
+  if (request.op == wire::Op::kTxn) node_.metrics().txn_total.add();
   return {Status(), reply->revision, std::move(reply->fields)};
 }
 
@@ -121,11 +171,13 @@ Outcome Applier::execute_alarm(std::string_view body) {
     case etcdserverpb::AlarmRequest::ACTIVATE:
       if (type == AlarmType::kNone) break;
       if (node_.mutable_alarms().activate(alarm)) base::log::warn("alarm raised", {{"alarm", alarm_name(type)}, {"from", base::hex(alarm.member.value())}});
+      node_.metrics().set_alarm(base::hex(alarm.member.value()), std::string(alarm_name(type)), true);
       add(alarm);
       break;
     case etcdserverpb::AlarmRequest::DEACTIVATE:
       if (!node_.mutable_alarms().deactivate(alarm)) break;
       base::log::warn("alarm disarmed", {{"alarm", alarm_name(type)}, {"from", base::hex(alarm.member.value())}});
+      node_.metrics().set_alarm(base::hex(alarm.member.value()), std::string(alarm_name(type)), false);
       add(alarm);
       break;
     default: return {Status(Code::kInvalidArgument, "etcdserver: unknown alarm action " + std::to_string(request.action())), 0, {}};

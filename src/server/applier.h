@@ -3,11 +3,14 @@
 // Owner: core loop. Source: wire-and-disk 5; etcd server/etcdserver/apply.
 #pragma once
 
+#include <array>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/ids.h"
+#include "base/metrics.h"
 #include "raft/types.h"
 #include "server/waiters.h"
 #include "wire/codec.h"
@@ -28,6 +31,10 @@ class Applier {
   void save_conf_state(const raft::ConfState& state);
 
  private:
+  struct OpMetrics {  // [0]: failed, [1]: good
+    std::array<base::metrics::Histogram*, 2> apply{}, request{};
+  };
+  OpMetrics& metrics_of(wire::Op op);
   Outcome execute(const wire::InternalRequest& request);
   Outcome execute_kv(const wire::InternalRequest& request);
   Outcome execute_alarm(std::string_view body);
@@ -38,6 +45,7 @@ class Applier {
   void raise_no_space();
 
   Node& node_;
+  std::map<wire::Op, OpMetrics> metrics_;
 };
 
 }  // namespace server

@@ -50,7 +50,7 @@ struct Metrics {
   const GrpcMethodMetrics* grpc_method(std::string_view path) const;
   // kind "livez" or "readyz".
   void record_health_check(const std::string& kind, const std::string& name, bool healthy);
-  void record_client_request(const std::string& kind, std::string_view client_api_version);  // "unary", "stream"
+  void record_client_request(std::string_view kind, std::string_view client_api_version);  // "unary", "stream"
   void set_server_id(std::string_view hex);
   void set_cluster_version(std::string_view minor);  // "3.7"
   void set_alarm(const std::string& member_hex, const std::string& kind, bool active);
@@ -178,6 +178,8 @@ struct Metrics {
   void add_grpc_method(std::string_view service, std::string_view method, std::string_view type, bool extensive);
 
   std::unordered_map<std::string, GrpcMethodMetrics> grpc_methods_;
+  base::metrics::Counter* last_client_ = nullptr;
+  std::string last_client_kind_, last_client_version_;
 };
 
 }  // namespace server

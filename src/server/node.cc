@@ -167,6 +167,13 @@ void Node::start(std::function<void()> on_ready) {
                    {"local-server-version", std::string(kVersion)},
                    {"cluster-id", base::hex(membership_.cluster_id())},
                    {"cluster-version", membership_.cluster_version().empty() ? "to_be_decided" : membership_.cluster_version()}});
+  environment_.metrics.set_server_id(base::hex(id().value()));
+  if (!cluster_version().empty()) {
+    environment_.metrics.set_cluster_version(cluster_version().substr(0, cluster_version().rfind('.')));
+  }
+  for (const Alarm& alarm : alarms_.all()) {
+    environment_.metrics.set_alarm(base::hex(alarm.member.value()), std::string(alarm_name(alarm.type)), true);
+  }
   next_tick_ = environment_.loop.clock().now();
   maintainer_->start();
   tick();
@@ -405,6 +412,7 @@ void Node::adopt_cluster_version(const std::string& version) {
                    {"local-member-id", base::hex(id().value())},
                    {first ? "cluster-version" : "to", minor}});
   membership_.set_cluster_version(version);
+  environment_.metrics.set_cluster_version(minor);
   base::log::info("enabled capabilities for version", {{"cluster-version", minor}});
   if (storage_version_ != version && minor_of(version) >= minor_of("3.6")) {
     storage_version_ = version;
@@ -451,6 +459,18 @@ void Node::stop(std::function<void()> done) {
 
 std::string Node::metrics_text() {
   Metrics& metrics = environment_.metrics;
+  const mvcc::Statistics& statistics = store_->statistics();
+  metrics.put_total.set_total(statistics.puts);
+  metrics.delete_total.set_total(statistics.deletes);
+  metrics.total_put_size.set(static_cast<double>(statistics.put_bytes));
+  metrics.keys_total.set(static_cast<double>(store_->keys()));
+  metrics.current_revision.set(static_cast<double>(store_->current_revision()));
+  metrics.compact_revision.set(static_cast<double>(store_->compact_revision()));
+  metrics.db_total_size.set(static_cast<double>(db_size_bytes()));
+  metrics.db_total_size_in_use.set(static_cast<double>(db_size_in_use_bytes()));
+  metrics.db_open_read_transactions.set(static_cast<double>(big_reads));
+  metrics.is_learner.set(is_learner() ? 1 : 0);
+  metrics.quota_backend_bytes.set(static_cast<double>(quota_bytes()));
   metrics.proposals_committed.set(static_cast<double>(committed_index().value()));
   metrics.proposals_applied.set(static_cast<double>(applied_index().value()));
   metrics.proposals_pending.set(static_cast<double>(waiters_.size()));

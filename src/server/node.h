@@ -113,7 +113,10 @@ class Node {
   Membership& mutable_membership() { return membership_; }
   Alarms& mutable_alarms() { return alarms_; }
   void set_consistent_index(base::Index index, base::Term term);
-  std::unique_ptr<Waiter> take_waiter(uint64_t request_id) { return waiters_.take(request_id); }
+  std::unique_ptr<Waiter> take_waiter(uint64_t request_id, base::Instant* deadline = nullptr) {
+    return waiters_.take(request_id, deadline);
+  }
+  base::Duration request_timeout() const;
   void on_empty_entry(base::Term term);
   void on_leader_change(base::NodeId from, base::NodeId to);
   void on_read_state(std::string_view context, base::Index index) { reads_.confirm(context, index); }
@@ -136,7 +139,6 @@ class Node {
   bool has_uncommitted() const { return consistent_index_moved_ || backend_.pending_changes() > 0; }
   void begin_commit();
   void propose_message(wire::Op op, const google::protobuf::Message& message, std::function<void(const base::Status&)> done);
-  base::Duration request_timeout() const;
   base::Status timeout_reason(base::Instant deadline) const;
 
   const Config config_;

@@ -138,6 +138,19 @@ Status Process::open() {
   if (!node.ok()) return node.status();
   node_ = std::move(*node);
   pages_ = std::make_unique<Pages>(*node_, config_);
+  metrics_.registry.before_expose([this] {
+    rpc::Server::Stats all;
+    for (const Front& front : fronts_) {
+      const rpc::Server::Stats stats = front.server->stats();
+      all.connections += stats.connections;
+      all.streams += stats.streams;
+      if (front.port != Port::kClient) continue;
+      all.bytes_received += stats.bytes_received;
+      all.bytes_sent += stats.bytes_sent;
+    }
+    metrics_.client_received_bytes.set_total(all.bytes_received);
+    metrics_.client_sent_bytes.set_total(all.bytes_sent);
+  });
   return {};
 }
 

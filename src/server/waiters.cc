@@ -6,15 +6,16 @@ namespace server {
 
 void Waiters::add(uint64_t id, std::unique_ptr<Waiter> waiter, base::Instant deadline) {
   VERIFY(deadlines_.empty() || deadlines_.back().at <= deadline);
-  const bool fresh = waiting_.emplace(id, std::move(waiter)).second;
+  const bool fresh = waiting_.emplace(id, Waiting{std::move(waiter), deadline}).second;
   VERIFY(fresh);
   deadlines_.push_back({deadline, id});
 }
 
-std::unique_ptr<Waiter> Waiters::take(uint64_t id) {
+std::unique_ptr<Waiter> Waiters::take(uint64_t id, base::Instant* deadline) {
   const auto found = waiting_.find(id);
   if (found == waiting_.end()) return nullptr;
-  std::unique_ptr<Waiter> waiter = std::move(found->second);
+  std::unique_ptr<Waiter> waiter = std::move(found->second.waiter);
+  if (deadline != nullptr) *deadline = found->second.deadline;
   waiting_.erase(found);
   drop_finished();
   return waiter;
@@ -24,7 +25,7 @@ void Waiters::fail_all(const base::Status& status) {
   auto all = std::move(waiting_);
   waiting_.clear();
   deadlines_.clear();
-  for (auto& [id, waiter] : all) waiter->done({status, 0, {}});
+  for (auto& [id, waiting] : all) waiting.waiter->done({status, 0, {}});
 }
 
 void Waiters::drop_finished() {

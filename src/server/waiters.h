@@ -32,7 +32,8 @@ class Waiters {
   // REQUIRES: an id not in use; `deadline` not before that of the last add.
   void add(uint64_t id, std::unique_ptr<Waiter> waiter, base::Instant deadline);
   // Null if nobody waits for `id` (another member proposed it, or the wait ended).
-  std::unique_ptr<Waiter> take(uint64_t id);
+  std::unique_ptr<Waiter> take(uint64_t id) { return take(id, nullptr); }
+  std::unique_ptr<Waiter> take(uint64_t id, base::Instant* deadline);
   // Ends the waits whose deadline is not after `now`; `reason` tells each why, from when it began.
   template <class Reason>
   void expire(base::Instant now, Reason reason);
@@ -46,7 +47,11 @@ class Waiters {
     base::Instant at;
     uint64_t id;
   };
-  absl::flat_hash_map<uint64_t, std::unique_ptr<Waiter>> waiting_;
+  struct Waiting {
+    std::unique_ptr<Waiter> waiter;
+    base::Instant deadline;
+  };
+  absl::flat_hash_map<uint64_t, Waiting> waiting_;
   std::deque<Deadline> deadlines_;
 };
 
