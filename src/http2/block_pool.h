@@ -1,5 +1,5 @@
-// Small blocks for nghttp2, which makes and frees about twenty of them for a call: free lists by size, one set a thread, so that
-// they cost a few instructions. Sanitizer builds use malloc itself.
+// Small blocks for nghttp2, which makes and frees about twenty of them for a call: free lists by size, one set a thread, so
+// that they cost a few instructions. Sanitizer builds use malloc itself.
 #pragma once
 
 #include <nghttp2/nghttp2.h>

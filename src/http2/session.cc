@@ -335,11 +335,10 @@ nghttp2_data_provider provider_of(Body* body) {
 
 Session::Session(Role role, Events& events, const SessionOptions& options)
     : impl_(std::make_unique<Impl>(role, events, options)) {
-  const int rc = role == Role::kServer
-                     ? nghttp2_session_server_new3(&impl_->session, Callbacks::table(), impl_.get(), Callbacks::options(),
-                                                   block_pool())
-                     : nghttp2_session_client_new3(&impl_->session, Callbacks::table(), impl_.get(), Callbacks::options(),
-                                                   block_pool());
+  const int rc =
+      role == Role::kServer
+          ? nghttp2_session_server_new3(&impl_->session, Callbacks::table(), impl_.get(), Callbacks::options(), block_pool())
+          : nghttp2_session_client_new3(&impl_->session, Callbacks::table(), impl_.get(), Callbacks::options(), block_pool());
   VERIFY(rc == 0);
   std::array<nghttp2_settings_entry, 6> entries;
   size_t n = 0;
@@ -372,7 +371,8 @@ Status Session::feed(std::string_view bytes, base::Instant now) {
     me.broken_why = nghttp2_strerror(static_cast<int>(taken));
     if (taken == NGHTTP2_ERR_FLOODED || taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC) {
       (void)nghttp2_submit_goaway(me.session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(me.session),
-                                  taken == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR, nullptr, 0);
+                                  taken == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR, nullptr,
+                                  0);
     }
     return Status(Code::kUnavailable, me.broken_why);
   }

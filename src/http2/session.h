@@ -26,11 +26,11 @@ inline constexpr size_t kHeaderListBytesMax = 64 * 1024;    // sum of name + val
 inline constexpr uint32_t kStreamWindowBytes = 256 * 1024;  // what a peer may send on a stream before we read it
 inline constexpr uint32_t kConnectionWindowBytes = 1024 * 1024;
 inline constexpr size_t kFrameBytesMax = 16384;
-inline constexpr size_t kControlFramesBurstMax = 4096;      // frames that ask for no work: SETTINGS, PRIORITY, empty DATA, ...
-inline constexpr size_t kControlFramesPerSecond = 512;      // ... and how fast that allowance comes back
-inline constexpr size_t kResetsBurstMax = 2000;             // streams the peer opened and reset (rapid reset)
+inline constexpr size_t kControlFramesBurstMax = 4096;  // frames that ask for no work: SETTINGS, PRIORITY, empty DATA, ...
+inline constexpr size_t kControlFramesPerSecond = 512;  // ... and how fast that allowance comes back
+inline constexpr size_t kResetsBurstMax = 2000;         // streams the peer opened and reset (rapid reset)
 inline constexpr size_t kResetsPerSecond = 400;
-inline constexpr size_t kQueuedAcksMax = 1000;              // PING and SETTINGS acks waiting for the socket
+inline constexpr size_t kQueuedAcksMax = 1000;  // PING and SETTINGS acks waiting for the socket
 
 enum class ErrorCode : uint32_t {
   kNoError = 0,

@@ -30,8 +30,8 @@ class Listener {
   // The next connection, as a stream that belongs to `owner`. kCancelled after close().
   virtual asio::awaitable<base::Result<std::unique_ptr<Stream>>> accept(asio::io_context& owner) = 0;
   virtual void close() = 0;
-  virtual uint16_t port() const = 0;          // 0 for unix sockets
-  virtual std::string address() const = 0;    // "127.0.0.1:2379" or the path
+  virtual uint16_t port() const = 0;        // 0 for unix sockets
+  virtual std::string address() const = 0;  // "127.0.0.1:2379" or the path
 };
 
 }  // namespace net

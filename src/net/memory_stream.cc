@@ -62,7 +62,9 @@ class MemoryStream final : public Stream {
     for (Wake* wake : {&in_->has_bytes, &in_->has_room, &out_->has_bytes, &out_->has_room}) wake->notify();
   }
   bool closed() const override { return closed_; }
-  Status error() const override { return Status(Code::kUnavailable, closed_ ? "use of closed network connection" : "broken pipe"); }
+  Status error() const override {
+    return Status(Code::kUnavailable, closed_ ? "use of closed network connection" : "broken pipe");
+  }
   const std::string& peer() const override { return peer_; }
 
  private:

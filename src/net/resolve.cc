@@ -1,13 +1,11 @@
 #include "net/resolve.h"
 
-#include <algorithm>
-
 #include "net/sys.h"
 
 namespace net {
 
 asio::awaitable<base::Result<std::vector<asio::ip::tcp::endpoint>>> resolve(asio::io_context& loop, std::string host,
-                                                                             uint16_t port) {
+                                                                            uint16_t port) {
   using Endpoints = std::vector<asio::ip::tcp::endpoint>;
   asio::error_code numeric;
   const asio::ip::address address = asio::ip::make_address(host.empty() ? "127.0.0.1" : host, numeric);
@@ -17,10 +15,12 @@ asio::awaitable<base::Result<std::vector<asio::ip::tcp::endpoint>>> resolve(asio
   const auto [error, results] = co_await resolver.async_resolve(host, service, kAwait);
   if (error) co_return base::Status(base::Code::kUnavailable, "lookup " + host + ": no such host");
   Endpoints endpoints;
-  for (const auto& entry : results) {
-    if (endpoints.size() < kResolvedAddressesMax) endpoints.push_back(entry.endpoint());
+  for (const bool v4 : {true, false}) {
+    for (const auto& entry : results) {
+      if (entry.endpoint().address().is_v4() == v4 && endpoints.size() < kResolvedAddressesMax)
+        endpoints.push_back(entry.endpoint());
+    }
   }
-  std::stable_partition(endpoints.begin(), endpoints.end(), [](const auto& e) { return e.address().is_v4(); });
   co_return endpoints;
 }
 

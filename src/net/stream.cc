@@ -156,9 +156,7 @@ class Watchdog {
   asio::steady_timer timer_;
 };
 
-Status dial_error(const Target& target, const std::string& why) {
-  return Status(Code::kUnavailable, target.text + ": " + why);
-}
+Status dial_error(const Target& target, const std::string& why) { return Status(Code::kUnavailable, target.text + ": " + why); }
 
 asio::awaitable<Result<std::unique_ptr<Stream>>> dial(asio::io_context& loop, Target target, base::Instant deadline) {
   const int fd = ::socket(target.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

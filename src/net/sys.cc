@@ -39,7 +39,8 @@ std::string address_text(const sockaddr* address, socklen_t size) {
   }
   if (address->sa_family == AF_UNIX && size > offsetof(sockaddr_un, sun_path)) {
     const auto* un = reinterpret_cast<const sockaddr_un*>(address);
-    if (un->sun_path[0] != '\0') return std::string(un->sun_path, strnlen(un->sun_path, size - offsetof(sockaddr_un, sun_path)));
+    if (un->sun_path[0] != '\0')
+      return std::string(un->sun_path, strnlen(un->sun_path, size - offsetof(sockaddr_un, sun_path)));
   }
   return "@";
 }

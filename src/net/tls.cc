@@ -214,8 +214,8 @@ class TlsStream final : public Stream {
 
 constexpr unsigned char kHttpProtocols[] = "\x02h2\x08http/1.1";
 
-int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered, unsigned offered_size,
-                    void*) {
+int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
+                    unsigned offered_size, void*) {
   unsigned char* found = nullptr;
   const int rc = SSL_select_next_proto(&found, size, kHttpProtocols, sizeof kHttpProtocols - 1, offered, offered_size);
   *chosen = found;

@@ -135,8 +135,8 @@ bool Call::refuse_headers() {
   } else if (!bad_header_.ok()) {
     early_abort(400, bad_header_);
   } else if (!verb_.empty()) {
-    early_abort(405, Status(Code::kInternal,
-                            "Received a HEADERS frame with :method " + quote(verb_) + " which should be POST"));
+    early_abort(405,
+                Status(Code::kInternal, "Received a HEADERS frame with :method " + quote(verb_) + " which should be POST"));
   } else if (timeout_ && timeout_->count() <= 0) {
     early_abort(200, Status(Code::kDeadlineExceeded, "context deadline exceeded"));
   } else {
@@ -389,7 +389,8 @@ void Call::send_headers(bool only) {
   if (only) {
     for (const Header& field : trailers()) fields[n++] = field;
   }
-  const bool sent = connection_->session().submit_response(id_, std::span<const Header>(fields.data(), n), only ? nullptr : this);
+  const bool sent =
+      connection_->session().submit_response(id_, std::span<const Header>(fields.data(), n), only ? nullptr : this);
   if (!sent) connection_->session().reset(id_, ErrorCode::kInternalError);
   connection_->mark_dirty();
 }

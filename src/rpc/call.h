@@ -96,8 +96,8 @@ class Call final : public detail::UnaryState, public http2::Body {
  private:
   friend class StreamHandle;
   enum class Phase {
-    kHeaders,   // the first header block
-    kRequest,   // waiting for the request message (unary)
+    kHeaders,  // the first header block
+    kRequest,  // waiting for the request message (unary)
     kStreaming,
     kAnswered,  // the answer is known or being made; request bytes are ignored
   };
@@ -161,11 +161,11 @@ class Call final : public detail::UnaryState, public http2::Body {
   std::optional<base::Duration> timeout_;
   net::Timer deadline_;
   MessageReader reader_;
-  std::string backlog_;      // request bytes of a stream not yet cut into messages
+  std::string backlog_;        // request bytes of a stream not yet cut into messages
   size_t inbox_messages_ = 0;  // handed to home and not yet consumed
   size_t owed_bytes_ = 0;      // window credit for bytes that arrived
   uint32_t reserved_bytes_ = 0;
-  size_t held_bytes_ = 0;      // counted in ServerCore::request_bytes
+  size_t held_bytes_ = 0;  // counted in ServerCore::request_bytes
   std::vector<Piece> pieces_;
   size_t first_piece_ = 0, piece_offset_ = 0, queued_ = 0;
   uint64_t source_left_ = 0;

@@ -82,8 +82,8 @@ void Call::finish(Status status) {
 void Call::finish(std::unique_ptr<ChunkSource> source) {
   const uint64_t size = source->size();
   if (size > 0xffffffff) {
-    return finish(Status(Code::kResourceExhausted, "grpc: trying to send message larger than max (" + std::to_string(size) +
-                                                       " vs. 4294967295)"));
+    return finish(Status(Code::kResourceExhausted,
+                         "grpc: trying to send message larger than max (" + std::to_string(size) + " vs. 4294967295)"));
   }
   observe_end(Code::kOk);
   source_ = std::move(source);
@@ -119,7 +119,8 @@ void Call::observe_end(Code code) {
   if (core_->observer) core_->observer(method_->path, false, code);
 }
 
-// --- UnaryCall ----------------------------------------------------------------------------------------------------------------
+// --- UnaryCall
+// ----------------------------------------------------------------------------------------------------------------
 
 namespace {
 Call& call_of(const std::unique_ptr<detail::UnaryState>& state) {
@@ -154,7 +155,8 @@ void UnaryCall::finish(std::unique_ptr<ChunkSource> source) {
   call.finish(std::move(source));
 }
 
-// --- StreamHandle -------------------------------------------------------------------------------------------------------------
+// --- StreamHandle
+// -------------------------------------------------------------------------------------------------------------
 
 StreamHandle::StreamHandle(Call* call, Metadata metadata)
     : call_(call),

@@ -24,7 +24,7 @@ inline constexpr size_t kServerRequestBytesMax = 512 * 1024 * 1024;   // request
 struct ServerCore {
   Registry registry;
   HttpHandler http_handler;
-  Server::CallObserver observer;        // home only
+  Server::CallObserver observer;         // home only
   std::atomic<size_t> request_bytes{0};  // held by calls now
   std::atomic<bool> stopping{false};
 };

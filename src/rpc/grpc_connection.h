@@ -15,10 +15,10 @@
 
 namespace rpc {
 
-inline constexpr size_t kDrainBytes = 64 * 1024;              // handed to the socket at a time
-inline constexpr size_t kSendBytesPerTurnMax = 1024 * 1024;   // then other connections get their turn
+inline constexpr size_t kDrainBytes = 64 * 1024;                  // handed to the socket at a time
+inline constexpr size_t kSendBytesPerTurnMax = 1024 * 1024;       // then other connections get their turn
 inline constexpr size_t kReadWhileBlockedBytesMax = 1024 * 1024;  // read from a peer that does not take our output
-inline constexpr size_t kReservedBytesMax = 64 * 1024 * 1024;  // requests larger than a window under way on a connection
+inline constexpr size_t kReservedBytesMax = 64 * 1024 * 1024;     // requests larger than a window under way on a connection
 inline constexpr int kPingStrikesMax = 2;
 inline constexpr auto kIdlePingInterval = std::chrono::hours(2);  // pings allowed without a stream
 
@@ -70,18 +70,18 @@ class GrpcConnection final : public Connection, private http2::Events {
   const std::unique_ptr<net::Stream> stream_;
   PeerInfo* peer_;
   http2::Session session_;
-  std::vector<Call*> calls_;        // open streams
-  std::deque<Call*> wait_credit_;   // large requests that wait for a reservation
+  std::vector<Call*> calls_;       // open streams
+  std::deque<Call*> wait_credit_;  // large requests that wait for a reservation
   size_t reserved_bytes_ = 0;
 
-  bool in_turn_ = false;   // feed or drain is running: no second one inside
-  bool blocked_ = false;   // rest_ waits for the socket
+  bool in_turn_ = false;  // feed or drain is running: no second one inside
+  bool blocked_ = false;  // rest_ waits for the socket
   bool closed_ = false;
   std::string rest_;
   size_t rest_sent_ = 0;
   size_t read_while_blocked_ = 0;
   net::Wake unblocked_;
-  net::Timer timer_;        // first bytes, then keepalive, then drain, then linger
+  net::Timer timer_;  // first bytes, then keepalive, then drain, then linger
   net::Timer stall_timer_;
 
   enum class Stage { kOpening, kOpen, kDraining, kDrained, kLingering };

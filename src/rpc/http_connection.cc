@@ -21,9 +21,8 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
     if (stage_ != Stage::kNothing) return;
     stage_ = Stage::kDone;
     const auto self = shared_from_this();
-    loop_->on_owner([self, response = std::move(response)]() mutable {
-      self->connection_->answer(self.get(), std::move(response));
-    });
+    loop_->on_owner(
+        [self, response = std::move(response)]() mutable { self->connection_->answer(self.get(), std::move(response)); });
   }
 
   void begin(int status, Metadata headers) override {
@@ -89,9 +88,8 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
 
   void send_chunk(std::string chunk) {
     const auto self = shared_from_this();
-    loop_->on_owner([self, chunk = std::move(chunk)]() mutable {
-      self->connection_->answer_chunk(self.get(), std::move(chunk));
-    });
+    loop_->on_owner(
+        [self, chunk = std::move(chunk)]() mutable { self->connection_->answer_chunk(self.get(), std::move(chunk)); });
   }
 
   const std::shared_ptr<NetLoop> loop_;
@@ -267,7 +265,7 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
     if (!alive) over->peer_gone();
     over->over();
   });
-  co_return alive && keep_alive_ && !draining_;
+  co_return alive&& keep_alive_ && !draining_;
 }
 
 asio::awaitable<bool> HttpConnection::send_output() {

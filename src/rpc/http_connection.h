@@ -55,10 +55,10 @@ class HttpConnection final : public Connection {
   const std::unique_ptr<net::Stream> stream_;
   http1::Parser parser_;
   net::Timer timer_;
-  net::Wake wake_;        // the main coroutine: input, output or an end
-  net::Wake has_room_;    // the reading coroutine
-  std::string input_;     // read ahead
-  std::string chunk_;     // what parser_ works on
+  net::Wake wake_;      // the main coroutine: input, output or an end
+  net::Wake has_room_;  // the reading coroutine
+  std::string input_;   // read ahead
+  std::string chunk_;   // what parser_ works on
   std::string_view unparsed_;
   std::string output_;
   std::shared_ptr<HttpExchange> current_;

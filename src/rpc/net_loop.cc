@@ -7,7 +7,12 @@
 namespace rpc {
 
 NetLoop::NetLoop(asio::io_context& io, asio::io_context& home, const base::Clock& clock, std::shared_ptr<ServerCore> core)
-    : io_(io), home_(home), clock_(clock), core_(std::move(core)), timers_(io, clock), read_buffer_(new char[kReadBufferBytes]) {}
+    : io_(io),
+      home_(home),
+      clock_(clock),
+      core_(std::move(core)),
+      timers_(io, clock),
+      read_buffer_(new char[kReadBufferBytes]) {}
 
 NetLoop::~NetLoop() = default;
 

@@ -27,13 +27,13 @@ inline constexpr size_t kCallsPooledMax = 1024;  // idle call objects kept for r
 struct CallMessage {
   enum class Kind : uint8_t {
     // owner -> home
-    kUnary,       // the request is complete
-    kStream,      // a streaming call begins
-    kMessage,     // bytes: the next request message; number: window credit owed for it
-    kHalfClose,   // the client will send no more
-    kDrained,     // number: bytes that left the queue
-    kPull,        // number: the source shall produce up to so much
-    kDead,        // status: the stream is over; the last message in this direction
+    kUnary,      // the request is complete
+    kStream,     // a streaming call begins
+    kMessage,    // bytes: the next request message; number: window credit owed for it
+    kHalfClose,  // the client will send no more
+    kDrained,    // number: bytes that left the queue
+    kPull,       // number: the source shall produce up to so much
+    kDead,       // status: the stream is over; the last message in this direction
     // home -> owner
     kReply,       // bytes: the answer of a unary call; the home half is done
     kFailure,     // status: instead of an answer; the home half is done

@@ -12,7 +12,7 @@ namespace rpc {
 
 struct Method {
   std::string path;
-  UnaryHandler unary;    // one of the two is set
+  UnaryHandler unary;  // one of the two is set
   StreamHandler stream;
 };
 

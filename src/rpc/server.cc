@@ -20,7 +20,12 @@ using base::Status;
 class Server::Impl {
  public:
   Impl(asio::io_context& home_io, std::vector<asio::io_context*> net, const base::Clock& c, ServerOptions defaults)
-      : home(home_io), clock(c), options(std::move(defaults)), core(std::make_shared<ServerCore>()), changed(home_io), gate(home_io) {
+      : home(home_io),
+        clock(c),
+        options(std::move(defaults)),
+        core(std::make_shared<ServerCore>()),
+        changed(home_io),
+        gate(home_io) {
     if (net.empty()) net.push_back(&home_io);
     for (asio::io_context* io : net) loops.push_back(std::make_shared<NetLoop>(*io, home_io, clock, core));
   }
@@ -147,21 +152,25 @@ void Server::set_call_observer(CallObserver observer) {
   impl_->core->observer = std::move(observer);
 }
 
+void Server::listen(std::unique_ptr<net::Listener> listener, ServerOptions options) {
+  impl_->last_port = listener->port();
+  impl_->start(std::move(listener), std::move(options));
+}
+
 Status Server::listen_tcp(const std::string& host, uint16_t port, ServerOptions options) {
   net::ListenOptions how;
   how.reuse_port = options.reuse_port;
   how.reuse_address = options.reuse_address;
   auto listener = net::Listener::tcp(impl_->home, host, port, how);
   if (!listener.ok()) return listener.status();
-  impl_->last_port = (*listener)->port();
-  impl_->start(std::move(*listener), std::move(options));
+  listen(std::move(*listener), std::move(options));
   return Status();
 }
 
 Status Server::listen_unix(const std::string& path, ServerOptions options) {
   auto listener = net::Listener::unix_socket(impl_->home, path);
   if (!listener.ok()) return listener.status();
-  impl_->start(std::move(*listener), std::move(options));
+  listen(std::move(*listener), std::move(options));
   return Status();
 }
 

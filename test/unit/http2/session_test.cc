@@ -117,7 +117,8 @@ base::Status talk(Peer& client, Peer& server, size_t step = 1 << 20) {
   return last;
 }
 
-const Header kRequest[] = {{":method", "POST"}, {":scheme", "http"}, {":path", "/a/b"}, {":authority", "x"}, {"te", "trailers"}};
+const Header kRequest[] = {
+    {":method", "POST"}, {":scheme", "http"}, {":path", "/a/b"}, {":authority", "x"}, {"te", "trailers"}};
 
 std::string frame(uint8_t type, uint8_t flags, StreamId id, const std::string& payload) {
   std::string out;
@@ -289,18 +290,17 @@ TEST_CASE("http2: floods and malformed frames end the connection or the stream")
   std::string continuation = frame(1, 0, 1, kTinyHeaders);
   for (int i = 0; i < 100; ++i) continuation += frame(9, 0, 1, "");
   // A 4 KB value put into the table once, then named 1000 times in 1 byte each.
-  std::string bomb = std::string(kTinyHeaders) + "\x40\x01" + "b" + "\x7f\xa1\x1e" + std::string(4000, 'v') + std::string(1000, '\xbe');
-  for (const Row& row : {Row{"not HTTP/2", std::string("GET / HTTP/1.1\r\n\r\n") + std::string(20, ' '), true},
-                         Row{"SETTINGS flood", hello() + settings, true},
-                         Row{"rapid reset", hello() + resets, true},
-                         Row{"empty DATA flood", hello() + empty_data, true},
-                         Row{"PRIORITY flood", hello() + priorities, true},
-                         Row{"CONTINUATION flood", hello() + continuation, true},
-                         Row{"header bomb", hello() + frame(1, 4, 1, bomb), false},
-                         Row{"frame too large", hello() + std::string("\xff\xff\xff\0\0\0\0\0\1", 9), true},
-                         Row{"DATA on stream 0", hello() + frame(0, 0, 0, "x"), true},
-                         Row{"even stream id", hello() + frame(1, 4, 2, kTinyHeaders), true},
-                         Row{"bad HPACK index", hello() + frame(1, 4, 1, "\xff\xff\xff\x7f"), true}}) {
+  std::string bomb =
+      std::string(kTinyHeaders) + "\x40\x01" + "b" + "\x7f\xa1\x1e" + std::string(4000, 'v') + std::string(1000, '\xbe');
+  for (const Row& row :
+       {Row{"not HTTP/2", std::string("GET / HTTP/1.1\r\n\r\n") + std::string(20, ' '), true},
+        Row{"SETTINGS flood", hello() + settings, true}, Row{"rapid reset", hello() + resets, true},
+        Row{"empty DATA flood", hello() + empty_data, true}, Row{"PRIORITY flood", hello() + priorities, true},
+        Row{"CONTINUATION flood", hello() + continuation, true}, Row{"header bomb", hello() + frame(1, 4, 1, bomb), false},
+        Row{"frame too large", hello() + std::string("\xff\xff\xff\0\0\0\0\0\1", 9), true},
+        Row{"DATA on stream 0", hello() + frame(0, 0, 0, "x"), true},
+        Row{"even stream id", hello() + frame(1, 4, 2, kTinyHeaders), true},
+        Row{"bad HPACK index", hello() + frame(1, 4, 1, "\xff\xff\xff\x7f"), true}}) {
     CAPTURE(row.what);
     Peer server(http2::Role::kServer);
     std::string out;

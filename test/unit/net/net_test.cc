@@ -26,7 +26,8 @@ asio::awaitable<void> echo(StreamPtr stream) {
   for (;;) {
     const auto got = co_await stream->read_some(buffer, sizeof buffer);
     if (!got.ok()) break;
-    const base::Status written = co_await stream->write_all({buffer, *got});
+    const std::string_view piece(buffer, *got);
+    const base::Status written = co_await stream->write_all(piece);
     CHECK(written.ok());
   }
   stream->shutdown_write();
@@ -135,7 +136,8 @@ TEST_CASE("net: bytes come back whole through memory, TCP, a unix socket and TLS
         if (!accepted.ok()) co_return;
         co_await echo(std::move(*accepted));
       };
-      auto dial = [](asio::io_context& loop, uint16_t port, std::string where, std::string what, bool* end) -> asio::awaitable<void> {
+      auto dial = [](asio::io_context& loop, uint16_t port, std::string where, std::string what,
+                     bool* end) -> asio::awaitable<void> {
         const base::Instant deadline = base::RealClock().now() + std::chrono::seconds(5);
         StreamPtr connected;
         if (where.empty()) {

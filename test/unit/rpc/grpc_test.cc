@@ -35,7 +35,8 @@ void add_echo(rpc::Server& server) {
 // Answers `size` bytes; counts what it has produced.
 class Counting final : public rpc::ChunkSource {
  public:
-  Counting(uint64_t size, uint64_t* produced, uint64_t fail_at = UINT64_MAX) : size_(size), produced_(produced), fail_at_(fail_at) {}
+  Counting(uint64_t size, uint64_t* produced, uint64_t fail_at = UINT64_MAX)
+      : size_(size), produced_(produced), fail_at_(fail_at) {}
   uint64_t size() const override { return size_; }
   void next(size_t max, Done done) override {
     if (*produced_ >= fail_at_) return done(base::Status(base::Code::kDataLoss, "source broke"));
@@ -83,14 +84,16 @@ TEST_CASE("rpc: a unary call carries request, metadata, deadline and answer") {
                          (ended ? " " + std::string(base::code_name(*ended)) : ""));
     });
     auto client = Client::connect(world, *server);
-    Reply& reply = client->finish("/t.T/Echo", framed("hello"),
-                                  {{"token", "secret"}, {"x-bin", "Zm9vMQ"}, {"grpc-timeout", "30S"}, {"grpc-trace-bin", "AA"}});
+    Reply& reply =
+        client->finish("/t.T/Echo", framed("hello"),
+                       {{"token", "secret"}, {"x-bin", "Zm9vMQ"}, {"grpc-timeout", "30S"}, {"grpc-trace-bin", "AA"}});
     CHECK(reply.messages == std::vector<std::string>{"re: hello"});
     CHECK(reply.field(":status") == "200");
     CHECK(reply.field("content-type") == "application/grpc");
     CHECK(reply.field("grpc-status") == "0");
     CHECK(reply.error == http2::ErrorCode::kNoError);
-    const std::vector<std::pair<std::string, std::string>> expected = {{"user-agent", "test/1"}, {"token", "secret"}, {"x-bin", "foo1"}};
+    const std::vector<std::pair<std::string, std::string>> expected = {
+        {"user-agent", "test/1"}, {"token", "secret"}, {"x-bin", "foo1"}};
     CHECK(seen == expected);
     CHECK(path == "/t.T/Echo");
     CHECK(peer == "memory");
@@ -142,29 +145,113 @@ TEST_CASE("rpc: refusals before a handler runs are grpc-go's, word for word") {
   auto client = Client::connect(world, *server);
   const std::string ok = framed("x"), path = "/t.T/Echo";
   for (const Row& row : std::vector<Row>{
-           {"content type", path, ok, {{"content-type", "text/plain"}}, "415", "3", "invalid gRPC request content-type \"text/plain\""},
+           {"content type",
+            path,
+            ok,
+            {{"content-type", "text/plain"}},
+            "415",
+            "3",
+            "invalid gRPC request content-type \"text/plain\""},
            {"no content type", path, ok, {{"content-type", "(omit)"}}, "415", "3", "invalid gRPC request content-type \"\""},
-           {"nearly", path, ok, {{"content-type", "application/grpcx"}}, "415", "3", "invalid gRPC request content-type \"application/grpcx\""},
-           {"GET", path, ok, {{":method", "GET"}}, "405", "13", "Received a HEADERS frame with :method \"GET\" which should be POST"},
-           {"timeout unit", path, ok, {{"grpc-timeout", "5x"}}, "400", "13", "malformed grpc-timeout: transport: timeout unit is not recognized: \"5x\""},
-           {"timeout short", path, ok, {{"grpc-timeout", "5"}}, "400", "13", "malformed grpc-timeout: transport: timeout string is too short: \"5\""},
-           {"timeout long", path, ok, {{"grpc-timeout", "123456789S"}}, "400", "13", "malformed grpc-timeout: transport: timeout string is too long: \"123456789S\""},
-           {"timeout number", path, ok, {{"grpc-timeout", "-1S"}}, "400", "13", "malformed grpc-timeout: strconv.ParseUint: parsing \"-1\": invalid syntax"},
+           {"nearly",
+            path,
+            ok,
+            {{"content-type", "application/grpcx"}},
+            "415",
+            "3",
+            "invalid gRPC request content-type \"application/grpcx\""},
+           {"GET",
+            path,
+            ok,
+            {{":method", "GET"}},
+            "405",
+            "13",
+            "Received a HEADERS frame with :method \"GET\" which should be POST"},
+           {"timeout unit",
+            path,
+            ok,
+            {{"grpc-timeout", "5x"}},
+            "400",
+            "13",
+            "malformed grpc-timeout: transport: timeout unit is not recognized: \"5x\""},
+           {"timeout short",
+            path,
+            ok,
+            {{"grpc-timeout", "5"}},
+            "400",
+            "13",
+            "malformed grpc-timeout: transport: timeout string is too short: \"5\""},
+           {"timeout long",
+            path,
+            ok,
+            {{"grpc-timeout", "123456789S"}},
+            "400",
+            "13",
+            "malformed grpc-timeout: transport: timeout string is too long: \"123456789S\""},
+           {"timeout number",
+            path,
+            ok,
+            {{"grpc-timeout", "-1S"}},
+            "400",
+            "13",
+            "malformed grpc-timeout: strconv.ParseUint: parsing \"-1\": invalid syntax"},
            {"timeout zero", path, ok, {{"grpc-timeout", "0n"}}, "200", "4", "context deadline exceeded"},
-           {"binary", path, ok, {{"a-bin", "ab*"}}, "400", "13", "malformed binary metadata \"ab*\" in header \"a-bin\": illegal base64 data at input byte 2"},
+           {"binary",
+            path,
+            ok,
+            {{"a-bin", "ab*"}},
+            "400",
+            "13",
+            "malformed binary metadata \"ab*\" in header \"a-bin\": illegal base64 data at input byte 2"},
            {"service", "/a.B/C", ok, {}, "200", "12", "unknown service a.B"},
            {"method", "/t.T/Nope", ok, {}, "200", "12", "unknown method Nope for service t.T"},
            {"malformed", "/nope", ok, {}, "200", "12", "malformed method name: \"/nope\""},
-           {"encoding", path, ok, {{"grpc-encoding", "snappy"}}, "200", "12", "grpc: Decompressor is not installed for grpc-encoding \"snappy\""},
+           {"encoding",
+            path,
+            ok,
+            {{"grpc-encoding", "snappy"}},
+            "200",
+            "12",
+            "grpc: Decompressor is not installed for grpc-encoding \"snappy\""},
            {"no message", path, "", {}, "200", "2", "EOF"},
            {"cut prefix", path, ok.substr(0, 3), {}, "200", "2", "EOF"},
            {"cut message", path, framed("12345").substr(0, 7), {}, "200", "2", "unexpected EOF"},
-           {"too large", path, std::string("\0\0\x20\0\1", 5), {}, "200", "8", "grpc: received message larger than max (2097153 vs. 2097152)"},
-           {"flag without encoding", path, framed("x", true), {}, "200", "13", "grpc: compressed flag set with identity or empty encoding"},
+           {"too large",
+            path,
+            std::string("\0\0\x20\0\1", 5),
+            {},
+            "200",
+            "8",
+            "grpc: received message larger than max (2097153 vs. 2097152)"},
+           {"flag without encoding",
+            path,
+            framed("x", true),
+            {},
+            "200",
+            "13",
+            "grpc: compressed flag set with identity or empty encoding"},
            {"strange flag", path, std::string("\7\0\0\0\0", 5), {}, "200", "13", "grpc: received unexpected payload format 7"},
-           {"not gzip", path, framed("0123456789abc", true), {{"grpc-encoding", "gzip"}}, "200", "13", "grpc: failed to decompress the message: gzip: invalid header"},
-           {"cut gzip", path, framed(gzip("hello").substr(0, 15), true), {{"grpc-encoding", "gzip"}}, "200", "13", "grpc: failed to read decompressed data: unexpected EOF"},
-           {"gzip bomb", path, framed(gzip(std::string(3000000, 'a')), true), {{"grpc-encoding", "gzip"}}, "200", "8", "grpc: received message after decompression larger than max 2097152"},
+           {"not gzip",
+            path,
+            framed("0123456789abc", true),
+            {{"grpc-encoding", "gzip"}},
+            "200",
+            "13",
+            "grpc: failed to decompress the message: gzip: invalid header"},
+           {"cut gzip",
+            path,
+            framed(gzip("hello").substr(0, 15), true),
+            {{"grpc-encoding", "gzip"}},
+            "200",
+            "13",
+            "grpc: failed to read decompressed data: unexpected EOF"},
+           {"gzip bomb",
+            path,
+            framed(gzip(std::string(3000000, 'a')), true),
+            {{"grpc-encoding", "gzip"}},
+            "200",
+            "8",
+            "grpc: received message after decompression larger than max 2097152"},
        }) {
     CAPTURE(row.what);
     const Reply& reply = client->finish(row.path, row.body, row.fields);
@@ -176,19 +263,20 @@ TEST_CASE("rpc: refusals before a handler runs are grpc-go's, word for word") {
   }
   // And what is let through although odd.
   CHECK(client->finish(path, ok + ok).messages.size() == 1);
-  CHECK(client->finish(path, framed(gzip("hello"), true), {{"grpc-encoding", "gzip"}}).messages == std::vector<std::string>{"hello"});
+  CHECK(client->finish(path, framed(gzip("hello"), true), {{"grpc-encoding", "gzip"}}).messages ==
+        std::vector<std::string>{"hello"});
   CHECK(client->finish(path, ok, {{"content-type", "application/grpc;charset=utf-8"}}).field("content-type") ==
         "application/grpc+charset=utf-8");
-  CHECK(client->finish(path, ok, {{"content-type", "Application/GRPC+proto"}}).field("content-type") == "application/grpc+proto");
+  CHECK(client->finish(path, ok, {{"content-type", "Application/GRPC+proto"}}).field("content-type") ==
+        "application/grpc+proto");
 }
 
 TEST_CASE("rpc: errors travel as trailers-only with their text encoded; a dropped call is an error") {
   for (const bool split : {false, true}) {
     World world(split);
     auto server = world.make_server();
-    server->add_unary("/t.T/Fail", [](rpc::UnaryCall call) {
-      call.finish(base::Status(base::Code::kOutOfRange, "100% \xc3\xa9\n\xff"));
-    });
+    server->add_unary("/t.T/Fail",
+                      [](rpc::UnaryCall call) { call.finish(base::Status(base::Code::kOutOfRange, "100% \xc3\xa9\n\xff")); });
     server->add_unary("/t.T/Drop", [](rpc::UnaryCall) {});
     auto client = Client::connect(world, *server);
     const Reply& fail = client->finish("/t.T/Fail", framed("x"));
@@ -371,7 +459,8 @@ TEST_CASE("rpc: one message is shared by many streams") {
     for (auto& stream : streams) CHECK(stream->try_write("id" + std::to_string(round), shared));
   }
   CHECK(streams[0]->queued_bytes() > rpc::kStreamQueuedBytesMax);
-  REQUIRE(client->pump([&] { return client->reply(ids[9]).messages.size() == 8 && client->reply(ids[0]).messages.size() == 8; }));
+  REQUIRE(
+      client->pump([&] { return client->reply(ids[9]).messages.size() == 8 && client->reply(ids[0]).messages.size() == 8; }));
   for (const auto id : ids) CHECK(client->reply(id).messages[7] == "id7" + *shared);
   CHECK(drained);
   CHECK(streams[0]->queued_bytes() == 0);
@@ -524,8 +613,8 @@ TEST_CASE("rpc: hostile bytes end their own connection only") {
     if (round % 3 != 0) bytes += std::string("\0\0\0\4\0\0\0\0\0", 9);
     for (int frame = 0; frame < 20; ++frame) {  // Frames with sane lengths and random everything else.
       const size_t size = random() % 40;
-      bytes += std::string("\0\0", 2) + static_cast<char>(size) + static_cast<char>(random() % 11) + static_cast<char>(random()) +
-               std::string("\0\0\0", 3) + static_cast<char>(random() % 8);
+      bytes += std::string("\0\0", 2) + static_cast<char>(size) + static_cast<char>(random() % 11) +
+               static_cast<char>(random()) + std::string("\0\0\0", 3) + static_cast<char>(random() % 8);
       for (size_t i = 0; i < size; ++i) bytes += static_cast<char>(random());
     }
     (void)right->try_write(bytes);

@@ -71,8 +71,9 @@ TEST_CASE("http: requests on one connection, pipelined and chunked, are answered
     auto server = world.make_server();
     server->set_http_handler(echo);
     Raw raw(world, *server);
-    raw.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\nPOST /b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbodyPOST /c HTTP/1.1\r\n"
-             "Host: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    raw.send(
+        "GET /a HTTP/1.1\r\nHost: x\r\n\r\nPOST /b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbodyPOST /c HTTP/1.1\r\n"
+        "Host: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
     REQUIRE(raw.expect("POST /c [abcde]"));
     const size_t a = raw.received.find("GET /a []"), b = raw.received.find("POST /b?c=d [body]");
     CHECK(a < b);
@@ -164,7 +165,8 @@ TEST_CASE("http: malformed and oversized requests get their status and a close")
   options.http_body_bytes_max = 1000;
   const std::string long_line(70000, 'a');
   for (const Row& row : {Row{"garbage", "GET / HTTP/1.1\r\nno colon\r\n\r\n", "400"},
-                         Row{"length and chunked", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "400"},
+                         Row{"length and chunked",
+                             "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "400"},
                          Row{"body too large", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n", "413"},
                          Row{"head too large", "GET / HTTP/1.1\r\nHost: x\r\nA: " + long_line + "\r\n\r\n", "431"}}) {
     CAPTURE(row.what);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "http2/session.h"
+#include "net/spawn.h"
 #include "net/stream.h"
 #include "rpc/message_reader.h"
 #include "rpc/server.h"
@@ -24,20 +25,34 @@ inline std::string framed(const std::string& message, bool compressed = false) {
 // Loops of a test: home, and with `split` one net loop of its own, both run by this thread.
 struct World {
   explicit World(bool split = false) : split_(split) {}
-  asio::io_context& net_io() { return split_ ? net : home; }
+  asio::io_context& net_io() { return split_ ? net_loop : home; }
   void turn() {
-    for (asio::io_context* io : {&home, &net}) {
+    for (asio::io_context* io : {&home, &net_loop}) {
       io->restart();
       io->poll();
     }
   }
-  asio::io_context home{1}, net{1};
+  asio::io_context home{1}, net_loop{1};
   const base::RealClock clock;
 
-  std::unique_ptr<rpc::Server> make_server(rpc::ServerOptions options = rpc::ServerOptions()) {
+  // Stops its server before it goes.
+  struct Stopper {
+    World* world;
+    void operator()(rpc::Server* server) const {
+      bool stopped = false;
+      net::spawn(world->home.get_executor(), "stop", stop(*server, &stopped));
+      CHECK(world->pump([&] { return stopped; }));
+      delete server;
+    }
+    static asio::awaitable<void> stop(rpc::Server& server, bool* stopped) {
+      co_await server.stop(std::chrono::nanoseconds(0));
+      *stopped = true;
+    }
+  };
+  std::unique_ptr<rpc::Server, Stopper> make_server(rpc::ServerOptions options = rpc::ServerOptions()) {
     std::vector<asio::io_context*> loops;
-    if (split_) loops.push_back(&net);
-    return std::make_unique<rpc::Server>(home, loops, clock, std::move(options));
+    if (split_) loops.push_back(&net_loop);
+    return {new rpc::Server(home, loops, clock, std::move(options)), Stopper{this}};
   }
   template <class Until>
   bool pump(Until until, std::chrono::milliseconds patience = std::chrono::seconds(10)) {
@@ -100,8 +115,13 @@ class Client final : public http2::Events {
   using Fields = std::vector<std::pair<std::string, std::string>>;
   // `body` is sent as it is (use framed()). `open`: the request is not ended.
   http2::StreamId call(const std::string& path, const std::string& body, const Fields& extra = {}, bool open = false) {
-    Fields fields = {{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "x"},
-                     {"content-type", "application/grpc"}, {"te", "trailers"}, {"user-agent", "test/1"}};
+    Fields fields = {{":method", "POST"},
+                     {":scheme", "http"},
+                     {":path", path},
+                     {":authority", "x"},
+                     {"content-type", "application/grpc"},
+                     {"te", "trailers"},
+                     {"user-agent", "test/1"}};
     for (const auto& [name, value] : extra) {
       bool replaced = false;
       for (auto& field : fields) {
