@@ -153,11 +153,13 @@ void Maintainer::finish() {
   next();
 }
 
-// Who waits for a compaction is answered one whole commit after its rows were erased.
+// Who waits for a compaction is answered when the commit that erases its last rows has ended: the one that runs, unless some
+// of them still wait for the next.
 void Maintainer::settle() {
+  const int commits = node_.backend().commit_running() && node_.backend().pending_changes() > 0 ? 2 : 1;
   for (Waiting& waiting : waiting_) {
     if (waiting.commits_left == 0 && node_.store().finished_compact_revision() >= waiting.revision) {
-      waiting.commits_left = node_.backend().commit_running() ? 2 : 1;
+      waiting.commits_left = commits;
     }
   }
   if (node_.backend().pending_changes() == 0 && !node_.backend().commit_running()) return on_commit();
