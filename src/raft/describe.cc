@@ -39,16 +39,35 @@ void append_quoted(std::string& out, std::string_view bytes, const base::Rune& r
     return;
   }
   switch (rune.value) {
-    case '"': out += "\\\""; return;
-    case '\\': out += "\\\\"; return;
-    case '\a': out += "\\a"; return;
-    case '\b': out += "\\b"; return;
-    case '\f': out += "\\f"; return;
-    case '\n': out += "\\n"; return;
-    case '\r': out += "\\r"; return;
-    case '\t': out += "\\t"; return;
-    case '\v': out += "\\v"; return;
-    default: break;
+    case '"':
+      out += "\\\"";
+      return;
+    case '\\':
+      out += "\\\\";
+      return;
+    case '\a':
+      out += "\\a";
+      return;
+    case '\b':
+      out += "\\b";
+      return;
+    case '\f':
+      out += "\\f";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    case '\v':
+      out += "\\v";
+      return;
+    default:
+      break;
   }
   if (rune.value < 0x20 || rune.value == 0x7f) {
     append_escape(out, "\\x", rune.value, 2);
@@ -60,8 +79,8 @@ void append_quoted(std::string& out, std::string_view bytes, const base::Rune& r
 }
 
 std::string describe_indented(const std::string& indent, const Message& m, const EntryFormatter& formatter) {
-  std::string out = indent + text_of(target(m.from), "->", target(m.to), " ", name_of(m.type), " Term:", m.term, " Log:",
-                                     m.log_term, "/", m.index);
+  std::string out = indent + text_of(target(m.from), "->", target(m.to), " ", name_of(m.type), " Term:", m.term,
+                                     " Log:", m.log_term, "/", m.index);
   if (m.reject) out += text_of(" Rejected (Hint: ", m.reject_hint, ")");
   if (m.commit != Index{}) out += text_of(" Commit:", m.commit);
   if (m.vote != kNoNode) out += " Vote:" + decimal(m.vote);
@@ -104,8 +123,8 @@ std::string describe(const SoftState& state) {
 }
 
 std::string describe(const ConfState& state) {
-  return "Voters:" + list_of(state.voters) + " VotersOutgoing:" + list_of(state.voters_outgoing) + " Learners:" +
-         list_of(state.learners) + " LearnersNext:" + list_of(state.learners_next) +
+  return "Voters:" + list_of(state.voters) + " VotersOutgoing:" + list_of(state.voters_outgoing) +
+         " Learners:" + list_of(state.learners) + " LearnersNext:" + list_of(state.learners_next) +
          (state.auto_leave ? " AutoLeave:true" : " AutoLeave:false");
 }
 
@@ -183,11 +202,20 @@ std::string changes_to_string(std::span<const ConfChangeSingle> changes) {
   for (const ConfChangeSingle& change : changes) {
     if (!out.empty()) out += ' ';
     switch (change.type) {
-      case ConfChangeType::kAddNode: out += 'v'; break;
-      case ConfChangeType::kAddLearnerNode: out += 'l'; break;
-      case ConfChangeType::kRemoveNode: out += 'r'; break;
-      case ConfChangeType::kUpdateNode: out += 'u'; break;
-      default: out += "unknown";
+      case ConfChangeType::kAddNode:
+        out += 'v';
+        break;
+      case ConfChangeType::kAddLearnerNode:
+        out += 'l';
+        break;
+      case ConfChangeType::kRemoveNode:
+        out += 'r';
+        break;
+      case ConfChangeType::kUpdateNode:
+        out += 'u';
+        break;
+      default:
+        out += "unknown";
     }
     out += decimal(change.node_id);
   }
@@ -207,11 +235,20 @@ base::Result<std::vector<ConfChangeSingle>> changes_from_string(std::string_view
     if (token.size() < 2) return bad("unknown token ", token);
     ConfChangeSingle change;
     switch (token.front()) {
-      case 'v': change.type = ConfChangeType::kAddNode; break;
-      case 'l': change.type = ConfChangeType::kAddLearnerNode; break;
-      case 'r': change.type = ConfChangeType::kRemoveNode; break;
-      case 'u': change.type = ConfChangeType::kUpdateNode; break;
-      default: return bad("unknown input: ", token);
+      case 'v':
+        change.type = ConfChangeType::kAddNode;
+        break;
+      case 'l':
+        change.type = ConfChangeType::kAddLearnerNode;
+        break;
+      case 'r':
+        change.type = ConfChangeType::kRemoveNode;
+        break;
+      case 'u':
+        change.type = ConfChangeType::kUpdateNode;
+        break;
+      default:
+        return bad("unknown input: ", token);
     }
     uint64_t id = 0;
     const char* const last = token.data() + token.size();

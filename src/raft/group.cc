@@ -60,11 +60,19 @@ class Editor {
     for (const ConfChangeSingle& change : changes) {
       if (change.node_id == kNoNode) continue;  // Refused by the state machine after it was committed.
       switch (change.type) {
-        case ConfChangeType::kAddNode: make_voter(change.node_id); break;
-        case ConfChangeType::kAddLearnerNode: make_learner(change.node_id); break;
-        case ConfChangeType::kRemoveNode: remove(change.node_id); break;
-        case ConfChangeType::kUpdateNode: break;
-        default: return refused("unexpected conf type " + std::to_string(static_cast<int>(change.type)));
+        case ConfChangeType::kAddNode:
+          make_voter(change.node_id);
+          break;
+        case ConfChangeType::kAddLearnerNode:
+          make_learner(change.node_id);
+          break;
+        case ConfChangeType::kRemoveNode:
+          remove(change.node_id);
+          break;
+        case ConfChangeType::kUpdateNode:
+          break;
+        default:
+          return refused("unexpected conf type " + std::to_string(static_cast<int>(change.type)));
       }
     }
     if (config_.voters.incoming.empty()) return refused("removed all voters");

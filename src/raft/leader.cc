@@ -18,12 +18,21 @@ Status dropped() { return {Code::kUnavailable, std::string(kProposalDropped)}; }
 
 Status Raft::step_leader(Message&& m) {
   switch (m.type) {
-    case MessageType::kBeat: broadcast_heartbeat(); return {};
-    case MessageType::kCheckQuorum: check_quorum(); return {};
-    case MessageType::kProp: return lead_proposal(std::move(m.entries));
-    case MessageType::kReadIndex: lead_read_index(std::move(m)); return {};
-    case MessageType::kForgetLeader: return {};
-    default: break;
+    case MessageType::kBeat:
+      broadcast_heartbeat();
+      return {};
+    case MessageType::kCheckQuorum:
+      check_quorum();
+      return {};
+    case MessageType::kProp:
+      return lead_proposal(std::move(m.entries));
+    case MessageType::kReadIndex:
+      lead_read_index(std::move(m));
+      return {};
+    case MessageType::kForgetLeader:
+      return {};
+    default:
+      break;
   }
   // All others are about a member of the group.
   Progress* progress = group_.find(m.from);
@@ -32,10 +41,17 @@ Status Raft::step_leader(Message&& m) {
     return {};
   }
   switch (m.type) {
-    case MessageType::kAppResp: handle_append_response(m, *progress); break;
-    case MessageType::kHeartbeatResp: handle_heartbeat_response(m, *progress); break;
-    case MessageType::kTransferLeader: handle_transfer_leader(m.from, *progress); break;
-    default: break;
+    case MessageType::kAppResp:
+      handle_append_response(m, *progress);
+      break;
+    case MessageType::kHeartbeatResp:
+      handle_heartbeat_response(m, *progress);
+      break;
+    case MessageType::kTransferLeader:
+      handle_transfer_leader(m.from, *progress);
+      break;
+    default:
+      break;
   }
   return {};
 }
@@ -87,7 +103,8 @@ bool Raft::append_entries(std::vector<Entry>&& entries) {
     entry.index = ++index;
   }
   if (!grow_uncommitted(payload_size(entries))) {
-    log_line(LogLevel::kWarn, id_, " appending new entries to log would exceed uncommitted entry size limit; dropping proposal");
+    log_line(LogLevel::kWarn, id_,
+             " appending new entries to log would exceed uncommitted entry size limit; dropping proposal");
     return false;
   }
   // We acknowledge to ourselves like a follower does: when the entries are saved.
@@ -112,7 +129,7 @@ bool Raft::grow_uncommitted(uint64_t payload) {
 
 bool Raft::maybe_send_append(NodeId to, bool even_empty) {
   Progress* progress = group_.find(to);
-  if (progress == nullptr || progress->paused()) return false;
+  if (to == id_ || progress == nullptr || progress->paused()) return false;
   const Index prev = progress->next - 1;
   const std::optional<Term> prev_term = log_.term(prev);
   if (!prev_term.has_value()) return maybe_send_snapshot(to, *progress);  // Compacted.
@@ -149,7 +166,8 @@ bool Raft::maybe_send_snapshot(NodeId to, Progress& progress) {
   }
   if (snapshot->empty()) panic(logger_, "need non-empty snapshot");
   log_line(LogLevel::kDebug, id_, " [firstindex: ", log_.first_index(), ", commit: ", log_.committed(),
-           "] sent snapshot[index: ", snapshot->index, ", term: ", snapshot->term, "] to ", to, " [", progress.to_string(), "]");
+           "] sent snapshot[index: ", snapshot->index, ", term: ", snapshot->term, "] to ", to, " [", progress.to_string(),
+           "]");
   progress.become_snapshot(snapshot->index);
   log_line(LogLevel::kDebug, id_, " paused sending replication messages to ", to, " [", progress.to_string(), "]");
   Message m;
@@ -199,6 +217,10 @@ void Raft::handle_append_response(const Message& m, Progress& progress) {
   progress.recent_active = true;
   if (m.reject) {
     handle_append_rejection(m, progress);
+    return;
+  }
+  if (m.index > log_.last_index()) {
+    log_line(LogLevel::kWarn, id_, " ignored MsgAppResp from ", m.from, " for index ", m.index, " beyond the end of the log");
     return;
   }
   // An old acknowledgement still tells a probing leader that the follower is there.
@@ -254,7 +276,8 @@ void Raft::report_unreachable(NodeId id) {
   }
   // What was sent ahead is probably lost.
   if (progress->state == ProgressState::kReplicate) progress->become_probe();
-  log_line(LogLevel::kDebug, id_, " failed to send message to ", id, " because it is unreachable [", progress->to_string(), "]");
+  log_line(LogLevel::kDebug, id_, " failed to send message to ", id, " because it is unreachable [", progress->to_string(),
+           "]");
 }
 
 void Raft::report_snapshot(NodeId id, bool failed) {

@@ -280,15 +280,15 @@ std::vector<Entry> Log::next_committed(bool allow_unstable) const {
   std::vector<Entry> out;
   if (!has_next_committed(allow_unstable)) return out;
   VERIFY(applying_bytes_ < applying_bytes_max_);
-  const bool found =
-      slice(applying_ + 1, appliable(allow_unstable) + 1, applying_bytes_max_ - applying_bytes_, out);
+  const bool found = slice(applying_ + 1, appliable(allow_unstable) + 1, applying_bytes_max_ - applying_bytes_, out);
   if (!found) panic(logger_, "unexpected error when getting unapplied entries (compacted)");
   return out;
 }
 
 void Log::accept_applying(Index index, uint64_t bytes, bool allow_unstable) {
   if (committed_ < index) {
-    panic(logger_, text_of("applying(", index, ") is out of range [prevApplying(", applying_, "), committed(", committed_, ")]"));
+    panic(logger_,
+          text_of("applying(", index, ") is out of range [prevApplying(", applying_, "), committed(", committed_, ")]"));
   }
   applying_ = index;
   applying_bytes_ += bytes;
@@ -307,8 +307,8 @@ void Log::applied_to(Index index, uint64_t bytes) {
 }
 
 std::string Log::to_string() const {
-  return text_of("committed=", committed_, ", applied=", applied_, ", applying=", applying_, ", unstable.offset=",
-                 unstable_.offset(), ", unstable.offsetInProgress=", unstable_.offset_in_progress(),
+  return text_of("committed=", committed_, ", applied=", applied_, ", applying=", applying_,
+                 ", unstable.offset=", unstable_.offset(), ", unstable.offsetInProgress=", unstable_.offset_in_progress(),
                  ", len(unstable.Entries)=", unstable_.entries().size());
 }
 

@@ -93,8 +93,8 @@ Raft::Raft(const Config& config)
 
 void Raft::load(const HardState& state) {
   if (state.commit < log_.committed() || state.commit > log_.last_index()) {
-    panic(logger_, text_of(id_, " state.commit ", state.commit, " is out of range [", log_.committed(), ", ",
-                           log_.last_index(), "]"));
+    panic(logger_,
+          text_of(id_, " state.commit ", state.commit, " is out of range [", log_.committed(), ", ", log_.last_index(), "]"));
   }
   log_.set_committed(state.commit);
   term_ = state.term;
@@ -106,8 +106,8 @@ void Raft::bootstrap(const std::vector<ConfChange>& members) {
   become_follower(Term(1), kNoNode);
   std::vector<Entry> entries;
   for (const ConfChange& change : members) {
-    entries.push_back({EntryType::kConfChange, Term(1), Index(entries.size() + 1),
-                       std::make_shared<const std::string>(encode(change))});
+    entries.push_back(
+        {EntryType::kConfChange, Term(1), Index(entries.size() + 1), std::make_shared<const std::string>(encode(change))});
   }
   log_.set_committed(log_.append(std::move(entries)));
   // Known before the entries are applied, so that there can be an election at once; applying them again changes nothing.
@@ -309,8 +309,8 @@ Tally Raft::poll(NodeId id, MessageType type, bool granted) {
 
 void Raft::step_vote_request(const Message& m) {
   // One vote a term; none against a leader that we know. A pre-vote for a later term is only an opinion.
-  const bool can_vote = vote_ == m.from || (vote_ == kNoNode && leader_ == kNoNode) ||
-                        (m.type == MessageType::kPreVote && m.term > term_);
+  const bool can_vote =
+      vote_ == m.from || (vote_ == kNoNode && leader_ == kNoNode) || (m.type == MessageType::kPreVote && m.term > term_);
   const EntryId last = log_.last_entry_id();
   // A learner votes as well: it may have been promoted and not know it yet, and its vote may be the one that is needed.
   const bool granted = can_vote && log_.up_to_date({m.log_term, m.index});
@@ -358,8 +358,7 @@ bool Raft::pass_term_rules(const Message& m) {
   if (m.type == MessageType::kPreVote || (m.type == MessageType::kPreVoteResp && !m.reject)) return true;
   log_line(LogLevel::kInfo, id_, " [term: ", term_, "] received a ", name_of(m.type), " message with higher term from ", m.from,
            " [term: ", m.term, "]");
-  const bool from_leader =
-      m.type == MessageType::kApp || m.type == MessageType::kHeartbeat || m.type == MessageType::kSnap;
+  const bool from_leader = m.type == MessageType::kApp || m.type == MessageType::kHeartbeat || m.type == MessageType::kSnap;
   become_follower(m.term, from_leader ? m.from : kNoNode);
   return true;
 }
@@ -392,17 +391,21 @@ void Raft::step_older_term(const Message& m) {
     }
     if (m.snapshot != nullptr) applied_snapshot(m.snapshot->index);  // Committed state is right in every term.
   } else {
-    log_line(LogLevel::kInfo, id_, " [term: ", term_, "] ignored a ", name_of(m.type), " message with lower term from ",
-             m.from, " [term: ", m.term, "]");
+    log_line(LogLevel::kInfo, id_, " [term: ", term_, "] ignored a ", name_of(m.type), " message with lower term from ", m.from,
+             " [term: ", m.term, "]");
   }
 }
 
 Status Raft::step(Message&& m) {
   if (!pass_term_rules(m)) return {};
   switch (m.type) {
-    case MessageType::kHup: campaign(); return {};
+    case MessageType::kHup:
+      campaign();
+      return {};
     case MessageType::kVote:
-    case MessageType::kPreVote: step_vote_request(m); return {};
+    case MessageType::kPreVote:
+      step_vote_request(m);
+      return {};
     case MessageType::kStorageAppendResp:
       if (m.index != Index{}) log_.stable_to({m.log_term, m.index});
       if (m.snapshot != nullptr) applied_snapshot(m.snapshot->index);
@@ -410,12 +413,16 @@ Status Raft::step(Message&& m) {
     case MessageType::kStorageApplyResp:
       if (!m.entries.empty()) applied_to(m.entries.back().index, encoded_size(m.entries), payload_size(m.entries));
       return {};
-    default: break;
+    default:
+      break;
   }
   switch (role_) {
-    case Role::kLeader: return step_leader(std::move(m));
-    case Role::kFollower: return step_follower(std::move(m));
-    default: return step_candidate(std::move(m));
+    case Role::kLeader:
+      return step_leader(std::move(m));
+    case Role::kFollower:
+      return step_follower(std::move(m));
+    default:
+      return step_candidate(std::move(m));
   }
 }
 
@@ -442,8 +449,8 @@ void Raft::applied_to(Index index, uint64_t bytes, uint64_t payload) {
     if (proposed.ok()) {
       log_line(LogLevel::kInfo, "initiating automatic transition out of joint configuration ", group_.config().to_string());
     } else {
-      log_line(LogLevel::kDebug, "not initiating automatic transition out of joint configuration ",
-               group_.config().to_string(), ": ", proposed.text());
+      log_line(LogLevel::kDebug, "not initiating automatic transition out of joint configuration ", group_.config().to_string(),
+               ": ", proposed.text());
     }
   }
   // May be an underestimate after a change of leader, never an overestimate.

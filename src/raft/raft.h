@@ -35,11 +35,11 @@ struct Config {
   // step(), instead of between take_ready() and advance(). Each of the two kinds must be worked off in order.
   bool async_storage_writes = false;
 
-  uint64_t message_bytes_max = 1 << 20;        // encoded entries in one append; the first entry always goes
-  uint64_t committed_bytes_max = 0;            // handed out and not yet applied; 0: message_bytes_max
-  uint64_t uncommitted_bytes_max = 0;          // payload in a leader's uncommitted tail, else proposals are dropped; 0: no limit
-  size_t inflight_messages_max = 512;          // appends on their way to one follower
-  uint64_t inflight_bytes_max = 0;             // 0: no limit
+  uint64_t message_bytes_max = 1 << 20;  // encoded entries in one append; the first entry always goes
+  uint64_t committed_bytes_max = 0;      // handed out and not yet applied; 0: message_bytes_max
+  uint64_t uncommitted_bytes_max = 0;    // payload in a leader's uncommitted tail, else proposals are dropped; 0: no limit
+  size_t inflight_messages_max = 512;    // appends on their way to one follower
+  uint64_t inflight_bytes_max = 0;       // 0: no limit
 
   bool check_quorum = false;  // a leader that hears no quorum for an election timeout steps down; followers have leases
   bool pre_vote = false;      // ask before raising the term (thesis 9.6)
@@ -177,7 +177,7 @@ class Raft {
   NodeId lead_transferee_;  // leader: being made leader
   // Leader: no conf change may be proposed before everything up to here is applied.
   Index pending_conf_index_;
-  uint64_t uncommitted_bytes_ = 0;  // leader: payload proposed and not yet applied
+  uint64_t uncommitted_bytes_ = 0;          // leader: payload proposed and not yet applied
   std::vector<ReadRequest> pending_reads_;  // leader: until an entry of its term is committed
 
   int election_elapsed_ = 0;   // ticks; since the leader was heard, on a leader since the last quorum check

@@ -12,7 +12,9 @@ using base::Code;
 using base::Status;
 
 RawNode::RawNode(const Config& config)
-    : raft_(config), async_(config.async_storage_writes), last_soft_state_(raft_.soft_state()),
+    : raft_(config),
+      async_(config.async_storage_writes),
+      last_soft_state_(raft_.soft_state()),
       last_hard_state_(raft_.hard_state()) {}
 
 void RawNode::bootstrap(const std::vector<ConfChange>& members) {
@@ -56,6 +58,9 @@ Status RawNode::step(Message message) {
   if (is_response(message.type) && !is_local_target(message.from) && raft_.group().find(message.from) == nullptr) {
     return {Code::kNotFound, std::string(kStepPeerNotFound)};
   }
+  const bool from_a_leader =
+      message.type == MessageType::kApp || message.type == MessageType::kHeartbeat || message.type == MessageType::kSnap;
+  if (from_a_leader && message.from == raft_.id()) return {Code::kInvalidArgument, "raft: message from this member itself"};
   return raft_.step(std::move(message));
 }
 
@@ -140,8 +145,8 @@ std::optional<Message> RawNode::storage_append_response(const Ready& ready) cons
 }
 
 void RawNode::add_storage_messages(Ready& ready) {
-  const bool save = !ready.entries.empty() || ready.hard_state.has_value() || ready.snapshot != nullptr ||
-                    !raft_.messages_after_save.empty();
+  const bool save =
+      !ready.entries.empty() || ready.hard_state.has_value() || ready.snapshot != nullptr || !raft_.messages_after_save.empty();
   if (save) {
     Message m;
     m.type = MessageType::kStorageAppend;
@@ -210,10 +215,10 @@ NodeStatus RawNode::status() const {
 }
 
 std::string to_json(const NodeStatus& status) {
-  std::string out = text_of("{\"id\":\"", status.id, "\",\"term\":", status.hard_state.term, ",\"vote\":\"",
-                            status.hard_state.vote, "\",\"commit\":", status.hard_state.commit, ",\"lead\":\"",
-                            status.soft_state.leader, "\",\"raftState\":\"", name_of(status.soft_state.role),
-                            "\",\"applied\":", status.applied, ",\"progress\":{");
+  std::string out =
+      text_of("{\"id\":\"", status.id, "\",\"term\":", status.hard_state.term, ",\"vote\":\"", status.hard_state.vote,
+              "\",\"commit\":", status.hard_state.commit, ",\"lead\":\"", status.soft_state.leader, "\",\"raftState\":\"",
+              name_of(status.soft_state.role), "\",\"applied\":", status.applied, ",\"progress\":{");
   bool first = true;
   for (const auto& [id, progress] : status.progress) {
     out += text_of(first ? "\"" : ",\"", id, "\":{\"match\":", progress.match, ",\"next\":", progress.next, ",\"state\":\"",

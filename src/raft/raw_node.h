@@ -8,9 +8,9 @@
 // acknowledgements) only when it is done. With Config::async_storage_writes saving and applying are told by messages instead
 // (kStorageAppend to kLocalAppendThread, kStorageApply to kLocalApplyThread, the last ones of `messages`): when the work of one
 // is done its `responses` go to whom they name, those for this member through step(); advance() is not called, and take_ready()
-// may be called again at once. A kStorageAppend carries a HardState in term, vote, commit (all 0: unchanged). With a snapshot in
-// either form entries may come as well: they go behind it. Entries that overlap what is saved replace it and all that follows.
-// Source of behaviour: etcd raft rawnode.go.
+// may be called again at once. A kStorageAppend carries a HardState in term, vote, commit (all 0: unchanged). With a snapshot
+// in either form entries may come as well: they go behind it. Entries that overlap what is saved replace it and all that
+// follows. Source of behaviour: etcd raft rawnode.go.
 #pragma once
 
 #include <map>
@@ -73,7 +73,8 @@ class RawNode {
   void bootstrap(const std::vector<ConfChange>& members);
 
   // A message from another member, or the response of a storage message. Errors: kInvalidArgument, kStepLocalMessage: its type
-  // never crosses a network; kNotFound, kStepPeerNotFound: an answer of a stranger; those of propose().
+  // never crosses a network; kNotFound, kStepPeerNotFound: an answer of a stranger; those of propose(). `from` is believed: who
+  // reads the network must refuse a message whose `from` is_local_target(), and one whose `to` is not this member.
   base::Status step(Message message);
 
   // The answer comes as a ReadState with the same context; or never: ask again. `context` must tell one request from another.

@@ -19,8 +19,8 @@ enum class ReadOnlyOption { kSafe, kLeaseBased };
 inline constexpr size_t kReadsWaitingMax = 65536;
 
 struct ReadRequest {
-  NodeId from;  // kNoNode: this member
-  Index index;  // committed when it came
+  NodeId from;                 // kNoNode: this member
+  Index index;                 // committed when it came
   std::vector<Entry> entries;  // one; its data is the asker's
 };
 

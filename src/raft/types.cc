@@ -15,9 +15,7 @@ using base::Status;
 
 constexpr unsigned kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5;
 
-size_t varint_size(uint64_t value) {
-  return static_cast<size_t>((64 - __builtin_clzll(value | 1) + 6) / 7);
-}
+size_t varint_size(uint64_t value) { return static_cast<size_t>((64 - __builtin_clzll(value | 1) + 6) / 7); }
 
 void append_varint(std::string& out, uint64_t value) {
   while (value >= 0x80) {
@@ -41,8 +39,8 @@ void append_bytes(std::string& out, unsigned field, std::string_view bytes) {
 struct Field {
   unsigned number = 0;
   unsigned wire_type = 0;
-  uint64_t value = 0;        // of a number
-  std::string_view bytes;    // of kBytes
+  uint64_t value = 0;      // of a number
+  std::string_view bytes;  // of kBytes
 };
 
 // Fields one after the other; stops for good at bytes that are no field.
@@ -64,16 +62,20 @@ class FieldReader {
     field.number = static_cast<unsigned>(tag >> 3);
     field.wire_type = tag & 7;
     switch (field.wire_type) {
-      case kVarint: return read_varint(field.value);
-      case kFixed64: return skip(8);
-      case kFixed32: return skip(4);
+      case kVarint:
+        return read_varint(field.value);
+      case kFixed64:
+        return skip(8);
+      case kFixed32:
+        return skip(4);
       case kBytes: {
         uint64_t size = 0;
         if (!read_varint(size) || size > in_.size()) return false;
         field.bytes = in_.substr(0, size);
         return skip(size);
       }
-      default: return false;
+      default:
+        return false;
     }
   }
   bool read_varint(uint64_t& value) {
@@ -107,11 +109,30 @@ Status not_a_conf_change() { return {Code::kInvalidArgument, "raft: malformed co
 // Changes in one ConfChangeV2: more than any group has members.
 constexpr size_t kChangesMax = 1024;
 
-constexpr std::array<std::string_view, kMessageTypes> kMessageNames = {
-    "MsgHup",           "MsgBeat",         "MsgProp",           "MsgApp",         "MsgAppResp",         "MsgVote",
-    "MsgVoteResp",      "MsgSnap",         "MsgHeartbeat",      "MsgHeartbeatResp", "MsgUnreachable",   "MsgSnapStatus",
-    "MsgCheckQuorum",   "MsgTransferLeader", "MsgTimeoutNow",   "MsgReadIndex",   "MsgReadIndexResp",   "MsgPreVote",
-    "MsgPreVoteResp",   "MsgStorageAppend", "MsgStorageAppendResp", "MsgStorageApply", "MsgStorageApplyResp", "MsgForgetLeader"};
+constexpr std::array<std::string_view, kMessageTypes> kMessageNames = {"MsgHup",
+                                                                       "MsgBeat",
+                                                                       "MsgProp",
+                                                                       "MsgApp",
+                                                                       "MsgAppResp",
+                                                                       "MsgVote",
+                                                                       "MsgVoteResp",
+                                                                       "MsgSnap",
+                                                                       "MsgHeartbeat",
+                                                                       "MsgHeartbeatResp",
+                                                                       "MsgUnreachable",
+                                                                       "MsgSnapStatus",
+                                                                       "MsgCheckQuorum",
+                                                                       "MsgTransferLeader",
+                                                                       "MsgTimeoutNow",
+                                                                       "MsgReadIndex",
+                                                                       "MsgReadIndexResp",
+                                                                       "MsgPreVote",
+                                                                       "MsgPreVoteResp",
+                                                                       "MsgStorageAppend",
+                                                                       "MsgStorageAppendResp",
+                                                                       "MsgStorageApply",
+                                                                       "MsgStorageApplyResp",
+                                                                       "MsgForgetLeader"};
 
 template <size_t N, class Enum>
 std::string_view name_in(const std::array<std::string_view, N>& names, Enum value) {
@@ -241,8 +262,10 @@ bool is_local(MessageType type) {
     case MessageType::kStorageAppend:
     case MessageType::kStorageAppendResp:
     case MessageType::kStorageApply:
-    case MessageType::kStorageApplyResp: return true;
-    default: return false;
+    case MessageType::kStorageApplyResp:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -255,8 +278,10 @@ bool is_response(MessageType type) {
     case MessageType::kReadIndexResp:
     case MessageType::kPreVoteResp:
     case MessageType::kStorageAppendResp:
-    case MessageType::kStorageApplyResp: return true;
-    default: return false;
+    case MessageType::kStorageApplyResp:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -280,8 +305,8 @@ std::string_view name_of(ConfChangeType type) {
 }
 
 std::string_view name_of(ConfChangeTransition transition) {
-  static constexpr std::array<std::string_view, 3> kNames = {
-      "ConfChangeTransitionAuto", "ConfChangeTransitionJointImplicit", "ConfChangeTransitionJointExplicit"};
+  static constexpr std::array<std::string_view, 3> kNames = {"ConfChangeTransitionAuto", "ConfChangeTransitionJointImplicit",
+                                                             "ConfChangeTransitionJointExplicit"};
   return name_in(kNames, transition);
 }
 

@@ -42,7 +42,9 @@ struct Entry {
   std::string_view payload() const { return data == nullptr ? std::string_view{} : std::string_view(*data); }
 };
 bool operator==(const Entry& a, const Entry& b);
-inline Entry make_entry(std::string data) { return {EntryType::kNormal, {}, {}, std::make_shared<const std::string>(std::move(data))}; }
+inline Entry make_entry(std::string data) {
+  return {EntryType::kNormal, {}, {}, std::make_shared<const std::string>(std::move(data))};
+}
 
 // Bytes of the entry as a protobuf message (etcd 3.7's: fields that were never set take no room).
 size_t encoded_size(const Entry& entry);

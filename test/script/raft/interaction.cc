@@ -1,7 +1,7 @@
 #include "script/raft/interaction.h"
 
-#include <algorithm>
 #include <strings.h>
+#include <algorithm>
 
 #include "raft/describe.h"
 
@@ -123,9 +123,10 @@ Interaction::Failure Interaction::run(const script::Command& command) {
     members_.at(nodes[0])->node->report_unreachable(members_.at(nodes[1])->config.id);
     return {};
   }
-  static constexpr std::string_view kOneMember[] = {"campaign", "compact", "raft-log", "set-randomized-election-timeout",
-                                                    "status", "tick-election", "tick-heartbeat", "forget-leader", "propose",
-                                                    "read-index", "report-snapshot", "restart"};
+  static constexpr std::string_view kOneMember[] = {
+      "campaign", "compact",       "raft-log",        "set-randomized-election-timeout",
+      "status",   "tick-election", "tick-heartbeat",  "forget-leader",
+      "propose",  "read-index",    "report-snapshot", "restart"};
   if (std::find(std::begin(kOneMember), std::end(kOneMember), name) == std::end(kOneMember)) return "unknown command";
 
   Member& member = *members_.at(first_number(command) - 1);
@@ -138,7 +139,9 @@ Interaction::Failure Interaction::run(const script::Command& command) {
     node.raft_for_test().set_randomized_election_timeout_for_test(ticks);
   }
   if (is("status")) output_.print(describe(node.status().progress));
-  const int ticks = is("tick-election") ? member.config.election_ticks : is("tick-heartbeat") ? member.config.heartbeat_ticks : 0;
+  const int ticks = is("tick-election")    ? member.config.election_ticks
+                    : is("tick-heartbeat") ? member.config.heartbeat_ticks
+                                           : 0;
   for (int i = 0; i < ticks; ++i) node.tick();
   if (is("forget-leader")) (void)node.forget_leader();
   if (is("read-index")) node.read_index(command.arguments.at(1).key);
@@ -281,8 +284,8 @@ void Interaction::print_roles() {
   for (const std::unique_ptr<Member>& member : members_) {
     const NodeStatus status = member->node->status();
     output_.print(text_of(status.id.value(), ": ", name_of(status.soft_state.role),
-                          status.config.voters.contains(status.id) ? " (Voter)" : " (Non-Voter)", " Term:",
-                          status.hard_state.term, " Lead:", status.soft_state.leader.value(), "\n"));
+                          status.config.voters.contains(status.id) ? " (Voter)" : " (Non-Voter)",
+                          " Term:", status.hard_state.term, " Lead:", status.soft_state.leader.value(), "\n"));
   }
 }
 

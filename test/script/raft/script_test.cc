@@ -15,11 +15,11 @@ const char* etcd_stories() { return std::getenv("RAFT_TESTDATA"); }
 
 bool run_story(const fs::path& path) {
   raft::test::Interaction interaction;
-  const auto mismatches =
-      script::run_file(path, [&](const script::Command& command) { return interaction.handle(command); });
+  const auto mismatches = script::run_file(path, [&](const script::Command& command) { return interaction.handle(command); });
   // One wrong step makes all later ones wrong.
   if (!mismatches.empty()) {
-    MESSAGE(path.filename().string(), ": ", mismatches.size(), " commands differ; the first:\n", mismatches.front().to_string());
+    MESSAGE(path.filename().string(), ": ", mismatches.size(), " commands differ; the first:\n",
+            mismatches.front().to_string());
   }
   return mismatches.empty();
 }

@@ -62,25 +62,40 @@ class Chaos {
         case 0:
           if (rng_.one_in(5)) crash(node);
           break;
-        case 1: propose(node); break;
-        case 2: change_members(node); break;
-        case 3: compact(node); break;
+        case 1:
+          propose(node);
+          break;
+        case 2:
+          change_members(node);
+          break;
+        case 3:
+          compact(node);
+          break;
         case 4:
           if (rng_.one_in(10)) node.raft->transfer_leader(NodeId(1 + rng_.below(nodes_.size())));
           break;
-        case 5: node.raft->report_unreachable(NodeId(1 + rng_.below(nodes_.size()))); break;
+        case 5:
+          node.raft->report_unreachable(NodeId(1 + rng_.below(nodes_.size())));
+          break;
         case 6:
           if (rng_.one_in(4)) (void)node.raft->forget_leader();
           break;
         case 7:
         case 8:
-        case 9: node.raft->tick(); break;
+        case 9:
+          node.raft->tick();
+          break;
         case 10:
         case 11:
         case 12:
-        case 13: work(node); break;
-        case 14: storage_work(node); break;
-        default: deliver(true);
+        case 13:
+          work(node);
+          break;
+        case 14:
+          storage_work(node);
+          break;
+        default:
+          deliver(true);
       }
     }
   }
@@ -272,8 +287,8 @@ class Chaos {
     for (const auto& node : nodes_) {
       const Raft& raft = node->raft->raft();
       if (raft.role() != Role::kLeader || node->applied < Index(history_.size())) continue;
-      bool all = raft.log().committed() == raft.log().last_index() &&
-                 raft.log().term_or_zero(raft.log().committed()) == raft.term();
+      bool all =
+          raft.log().committed() == raft.log().last_index() && raft.log().term_or_zero(raft.log().committed()) == raft.term();
       for (const NodeId id : raft.group().config().voters.all()) {
         const Node& other = *nodes_.at(id.value() - 1);
         all = all && other.applied == node->applied && other.raft->raft().leader() == raft.id();

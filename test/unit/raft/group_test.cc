@@ -13,7 +13,7 @@ enum class How { kSimple, kJoint, kJointAuto, kLeave };
 
 std::string apply(Group& group, How how, std::string_view text) {
   const std::vector<ConfChangeSingle> changes = *changes_from_string(text);
-  base::Result<Members> next = how == How::kSimple ? group.simple(changes, Index(10))
+  base::Result<Members> next = how == How::kSimple  ? group.simple(changes, Index(10))
                                : how == How::kLeave ? group.leave_joint()
                                                     : group.enter_joint(how == How::kJointAuto, changes, Index(10));
   if (!next.ok()) return std::string(next.status().text());

@@ -52,15 +52,15 @@ TEST_CASE("log: where two logs may agree") {
     uint64_t index, term;
     uint64_t found_index, found_term;
   };
-  for (const Row& row : {Row{"term of the entry itself", {2, 2, 5, 5}, 4, 5, 4, 5},
-                         Row{"before all of the higher term", {2, 2, 5, 5}, 4, 4, 2, 2},
-                         Row{"from the middle", {2, 2, 5, 5}, 3, 4, 2, 2},
-                         Row{"every term is higher", {2, 2, 5, 5}, 4, 1, 0, 0},
-                         Row{"beyond the end: not known", {2, 2}, 9, 5, 9, 0},
-                         Row{"index 0", {2, 2}, 0, 5, 0, 0}}) {
+  for (const Row& row :
+       {Row{"term of the entry itself", {2, 2, 5, 5}, 4, 5, 4, 5},
+        Row{"before all of the higher term", {2, 2, 5, 5}, 4, 4, 2, 2}, Row{"from the middle", {2, 2, 5, 5}, 3, 4, 2, 2},
+        Row{"every term is higher", {2, 2, 5, 5}, 4, 1, 0, 0}, Row{"beyond the end: not known", {2, 2}, 9, 5, 9, 0},
+        Row{"index 0", {2, 2}, 0, 5, 0, 0}}) {
     CAPTURE(row.rule);
     const Case c(row.ours, {});
-    CHECK(c.log.find_conflict_by_term(Index(row.index), Term(row.term)) == EntryId{Term(row.found_term), Index(row.found_index)});
+    CHECK(c.log.find_conflict_by_term(Index(row.index), Term(row.term)) ==
+          EntryId{Term(row.found_term), Index(row.found_index)});
   }
   Case c({1, 1, 3, 3, 3}, {});
   REQUIRE(c.storage.compact(Index(3)).ok());
@@ -94,24 +94,23 @@ TEST_CASE("log: taking a leader's entries") {
     std::vector<uint64_t> ours;
   };
   // Ours: terms 1 2 3, committed 1.
-  for (const Row& row : {Row{"prev of another term", 3, 2, {4}, 3, 0, 1, {1, 2, 3}},
-                         Row{"prev behind our end", 4, 3, {4}, 3, 0, 1, {1, 2, 3}},
-                         Row{"a heartbeat's worth", 3, 3, {}, 3, 3, 3, {1, 2, 3}},
-                         Row{"commit beyond what was sent", 2, 2, {}, 9, 2, 2, {1, 2, 3}},
-                         Row{"commit never goes back", 3, 3, {}, 0, 3, 1, {1, 2, 3}},
-                         Row{"one more", 3, 3, {4}, 3, 4, 3, {1, 2, 3, 4}},
-                         Row{"old news keeps the tail", 1, 1, {2}, 2, 2, 2, {1, 2, 3}},
-                         Row{"all known and one more", 1, 1, {2, 3, 3}, 4, 4, 4, {1, 2, 3, 3}},
-                         Row{"a conflict cuts the tail", 1, 1, {4}, 2, 2, 2, {1, 4}},
-                         Row{"a conflict in the middle", 1, 1, {2, 4, 4}, 9, 4, 4, {1, 2, 4, 4}}}) {
+  for (const Row& row :
+       {Row{"prev of another term", 3, 2, {4}, 3, 0, 1, {1, 2, 3}}, Row{"prev behind our end", 4, 3, {4}, 3, 0, 1, {1, 2, 3}},
+        Row{"a heartbeat's worth", 3, 3, {}, 3, 3, 3, {1, 2, 3}},
+        Row{"commit beyond what was sent", 2, 2, {}, 9, 2, 2, {1, 2, 3}},
+        Row{"commit never goes back", 3, 3, {}, 0, 3, 1, {1, 2, 3}}, Row{"one more", 3, 3, {4}, 3, 4, 3, {1, 2, 3, 4}},
+        Row{"old news keeps the tail", 1, 1, {2}, 2, 2, 2, {1, 2, 3}},
+        Row{"all known and one more", 1, 1, {2, 3, 3}, 4, 4, 4, {1, 2, 3, 3}},
+        Row{"a conflict cuts the tail", 1, 1, {4}, 2, 2, 2, {1, 4}},
+        Row{"a conflict in the middle", 1, 1, {2, 4, 4}, 9, 4, 4, {1, 2, 4, 4}}}) {
     for (const bool stored : {false, true}) {
       CAPTURE(row.rule);
       CAPTURE(stored);
-      Case c(stored ? std::vector<uint64_t>{1, 2, 3} : std::vector<uint64_t>{}, stored ? std::vector<uint64_t>{} :
-             std::vector<uint64_t>{1, 2, 3});
+      Case c(stored ? std::vector<uint64_t>{1, 2, 3} : std::vector<uint64_t>{},
+             stored ? std::vector<uint64_t>{} : std::vector<uint64_t>{1, 2, 3});
       c.log.commit_to(Index(1));
-      const std::optional<Index> last =
-          c.log.maybe_append({Term(row.prev_term), Index(row.prev_index)}, entries_of(row.theirs, row.prev_index + 1), Index(row.commit));
+      const std::optional<Index> last = c.log.maybe_append({Term(row.prev_term), Index(row.prev_index)},
+                                                           entries_of(row.theirs, row.prev_index + 1), Index(row.commit));
       CHECK(last == (row.last == 0 ? std::nullopt : std::optional<Index>(row.last)));
       CHECK(c.log.committed() == Index(row.committed));
       CHECK(terms_in(c.log) == row.ours);
@@ -126,8 +125,9 @@ TEST_CASE("log: whose log is newer") {
     uint64_t term, index;
     bool newer;
   };
-  for (const Row& row : {Row{"higher term, shorter", 4, 1, true}, Row{"lower term, longer", 2, 9, false},
-                         Row{"equal term, shorter", 3, 2, false}, Row{"equal", 3, 3, true}, Row{"equal term, longer", 3, 4, true}}) {
+  for (const Row& row :
+       {Row{"higher term, shorter", 4, 1, true}, Row{"lower term, longer", 2, 9, false},
+        Row{"equal term, shorter", 3, 2, false}, Row{"equal", 3, 3, true}, Row{"equal term, longer", 3, 4, true}}) {
     CAPTURE(row.rule);
     CHECK(c.log.up_to_date({Term(row.term), Index(row.index)}) == row.newer);
   }
@@ -156,12 +156,12 @@ TEST_CASE("log: slices go over the seam between stored and unstable, within the 
     uint64_t lo, hi, bytes_max;
     std::vector<uint64_t> found;
   };
-  for (const Row& row : {Row{"empty", 2, 2, kNoLimit, {}}, Row{"stored", 1, 3, kNoLimit, {1, 2}},
-                         Row{"unstable", 4, 7, kNoLimit, {4, 5, 6}}, Row{"both", 2, 6, kNoLimit, {2, 3, 4, 5}},
-                         Row{"at least one", 2, 6, 0, {2}}, Row{"limit in the stored part", 1, 7, 2 * one, {1, 2}},
-                         Row{"limit at the seam", 1, 7, 3 * one, {1, 2, 3}},
-                         Row{"limit just over the seam", 1, 7, 4 * one - 1, {1, 2, 3}},
-                         Row{"limit in the unstable part", 1, 7, 5 * one, {1, 2, 3, 4, 5}}}) {
+  for (const Row& row :
+       {Row{"empty", 2, 2, kNoLimit, {}}, Row{"stored", 1, 3, kNoLimit, {1, 2}}, Row{"unstable", 4, 7, kNoLimit, {4, 5, 6}},
+        Row{"both", 2, 6, kNoLimit, {2, 3, 4, 5}}, Row{"at least one", 2, 6, 0, {2}},
+        Row{"limit in the stored part", 1, 7, 2 * one, {1, 2}}, Row{"limit at the seam", 1, 7, 3 * one, {1, 2, 3}},
+        Row{"limit just over the seam", 1, 7, 4 * one - 1, {1, 2, 3}},
+        Row{"limit in the unstable part", 1, 7, 5 * one, {1, 2, 3, 4, 5}}}) {
     CAPTURE(row.rule);
     std::vector<Entry> out;
     REQUIRE(c.log.slice(Index(row.lo), Index(row.hi), row.bytes_max, out));
@@ -297,9 +297,10 @@ TEST_CASE("memory log: appending replaces what overlaps and skips what is compac
     std::vector<uint64_t> after;  // from index 3 on
   };
   // Compacted up to 2; entries 3, 4, 5 of term 3, 4, 5.
-  for (const Row& row : {Row{"nothing", 3, {}, {3, 4, 5}}, Row{"all compacted", 1, {1, 1}, {3, 4, 5}},
-                         Row{"the same", 3, {3, 4, 5}, {3, 4, 5}}, Row{"overlap", 4, {6, 6}, {3, 6, 6}},
-                         Row{"shorter", 4, {6}, {3, 6}}, Row{"from before", 1, {1, 1, 5}, {5}}, Row{"behind", 6, {6}, {3, 4, 5, 6}}}) {
+  for (const Row& row :
+       {Row{"nothing", 3, {}, {3, 4, 5}}, Row{"all compacted", 1, {1, 1}, {3, 4, 5}}, Row{"the same", 3, {3, 4, 5}, {3, 4, 5}},
+        Row{"overlap", 4, {6, 6}, {3, 6, 6}}, Row{"shorter", 4, {6}, {3, 6}}, Row{"from before", 1, {1, 1, 5}, {5}},
+        Row{"behind", 6, {6}, {3, 4, 5, 6}}}) {
     CAPTURE(row.rule);
     MemoryLog storage;
     storage.append(entries_of({1, 2, 3, 4, 5}));

@@ -135,15 +135,14 @@ TEST_CASE("progress: which rejections are news") {
     uint64_t next_after;
   };
   constexpr ProgressState kProbe = ProgressState::kProbe, kReplicate = ProgressState::kReplicate;
-  for (const Row& row : {Row{"replicate: accepted since", kReplicate, 5, 10, 5, 5, false, 10},
-                         Row{"replicate: long accepted", kReplicate, 5, 10, 4, 4, false, 10},
-                         Row{"replicate: back to what is certain", kReplicate, 5, 10, 9, 9, true, 6},
-                         Row{"probe: of another probe", kProbe, 0, 10, 5, 5, false, 10},
-                         Row{"probe: one step back", kProbe, 0, 10, 9, 9, true, 9},
-                         Row{"probe: to the hint", kProbe, 0, 10, 9, 2, true, 3},
-                         Row{"probe: hint 0", kProbe, 0, 10, 9, 0, true, 1},
-                         Row{"probe: never behind match", kProbe, 4, 10, 9, 1, true, 5},
-                         Row{"probe: at the first entry", kProbe, 0, 1, 0, 0, true, 1}}) {
+  for (const Row& row :
+       {Row{"replicate: accepted since", kReplicate, 5, 10, 5, 5, false, 10},
+        Row{"replicate: long accepted", kReplicate, 5, 10, 4, 4, false, 10},
+        Row{"replicate: back to what is certain", kReplicate, 5, 10, 9, 9, true, 6},
+        Row{"probe: of another probe", kProbe, 0, 10, 5, 5, false, 10},
+        Row{"probe: one step back", kProbe, 0, 10, 9, 9, true, 9}, Row{"probe: to the hint", kProbe, 0, 10, 9, 2, true, 3},
+        Row{"probe: hint 0", kProbe, 0, 10, 9, 0, true, 1}, Row{"probe: never behind match", kProbe, 4, 10, 9, 1, true, 5},
+        Row{"probe: at the first entry", kProbe, 0, 1, 0, 0, true, 1}}) {
     CAPTURE(row.rule);
     Progress progress = at(row.state, row.match, row.next);
     CHECK(progress.maybe_decrease(Index(row.rejected), Index(row.hint)) == row.news);

@@ -44,15 +44,10 @@ TEST_CASE("quorum: the index that a majority has reached") {
     std::vector<uint64_t> acked;
     uint64_t committed;
   };
-  for (const Row& row : {Row{"nobody to ask", 0, {}, UINT64_MAX},
-                         Row{"one, silent", 1, {0}, 0},
-                         Row{"one", 1, {12}, 12},
-                         Row{"two need both", 2, {5, 0}, 0},
-                         Row{"two: the smaller", 2, {5, 7}, 5},
-                         Row{"three: the middle", 3, {103, 101, 102}, 102},
-                         Row{"three: one silent", 3, {12, 0, 9}, 9},
-                         Row{"three: two silent", 3, {12, 0, 0}, 0},
-                         Row{"four: the second smallest", 4, {4, 3, 2, 1}, 2},
+  for (const Row& row : {Row{"nobody to ask", 0, {}, UINT64_MAX}, Row{"one, silent", 1, {0}, 0}, Row{"one", 1, {12}, 12},
+                         Row{"two need both", 2, {5, 0}, 0}, Row{"two: the smaller", 2, {5, 7}, 5},
+                         Row{"three: the middle", 3, {103, 101, 102}, 102}, Row{"three: one silent", 3, {12, 0, 9}, 9},
+                         Row{"three: two silent", 3, {12, 0, 0}, 0}, Row{"four: the second smallest", 4, {4, 3, 2, 1}, 2},
                          Row{"five: the middle", 5, {9, 1, 9, 1, 9}, 9},
                          Row{"eleven: beyond what fits on the stack", 11, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, 6}}) {
     CAPTURE(row.rule);
@@ -70,8 +65,9 @@ TEST_CASE("quorum: a joint configuration commits what both halves have") {
     std::vector<uint64_t> acked;
     uint64_t committed;
   };
-  for (const Row& row : {Row{"only the old half", {9, 9, 9, 0, 0}, 0}, Row{"only the new half", {0, 0, 9, 9, 9}, 0},
-                         Row{"the common voter helps both", {7, 0, 9, 8, 0}, 7}, Row{"the slower half decides", {9, 9, 1, 4, 5}, 4}}) {
+  for (const Row& row :
+       {Row{"only the old half", {9, 9, 9, 0, 0}, 0}, Row{"only the new half", {0, 0, 9, 9, 9}, 0},
+        Row{"the common voter helps both", {7, 0, 9, 8, 0}, 7}, Row{"the slower half decides", {9, 9, 1, 4, 5}, 4}}) {
     CAPTURE(row.rule);
     CHECK(committed({new_half, old_half}, row.acked) == Index(row.committed));
     CHECK(committed({old_half, new_half}, row.acked) == Index(row.committed));
@@ -87,15 +83,14 @@ TEST_CASE("quorum: votes") {
     std::string votes;
     VoteResult result;
   };
-  for (const Row& row : {Row{"nobody to ask", {}, "", kWon}, Row{"one, silent", {first(1), {}}, "_", kPending},
-                         Row{"one, no", {first(1), {}}, "n", kLost}, Row{"two: one yes", {first(2), {}}, "y_", kPending},
-                         Row{"two: one no", {first(2), {}}, "_n", kLost}, Row{"three: two yes", {first(3), {}}, "y_y", kWon},
-                         Row{"three: one each", {first(3), {}}, "yn_", kPending}, Row{"three: two no", {first(3), {}}, "nn_", kLost},
-                         Row{"four: a tie is lost", {first(4), {}}, "yynn", kLost}, Row{"joint: both won", joint, "yy_yy", kWon},
-                         Row{"joint: one won, one open", joint, "yy___", kPending},
-                         Row{"joint: one won, one lost", joint, "yy_nn", kLost},
-                         Row{"joint: one lost, one open", joint, "nn___", kLost},
-                         Row{"joint: the common voter", joint, "y_yy_", kWon}}) {
+  for (const Row& row :
+       {Row{"nobody to ask", {}, "", kWon}, Row{"one, silent", {first(1), {}}, "_", kPending},
+        Row{"one, no", {first(1), {}}, "n", kLost}, Row{"two: one yes", {first(2), {}}, "y_", kPending},
+        Row{"two: one no", {first(2), {}}, "_n", kLost}, Row{"three: two yes", {first(3), {}}, "y_y", kWon},
+        Row{"three: one each", {first(3), {}}, "yn_", kPending}, Row{"three: two no", {first(3), {}}, "nn_", kLost},
+        Row{"four: a tie is lost", {first(4), {}}, "yynn", kLost}, Row{"joint: both won", joint, "yy_yy", kWon},
+        Row{"joint: one won, one open", joint, "yy___", kPending}, Row{"joint: one won, one lost", joint, "yy_nn", kLost},
+        Row{"joint: one lost, one open", joint, "nn___", kLost}, Row{"joint: the common voter", joint, "y_yy_", kWon}}) {
     CAPTURE(row.rule);
     CHECK(voted(row.voters, row.votes) == row.result);
     CHECK(voted({row.voters.outgoing, row.voters.incoming}, row.votes) == row.result);

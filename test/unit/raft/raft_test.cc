@@ -102,12 +102,12 @@ TEST_CASE("raft: which entries a leader commits") {
     uint64_t committed;
   };
   // The leader's log: 1/1 1/2, then its own 2/3.
-  for (const Row& row : {Row{"alone", {1}, {}, 3}, Row{"three: itself only", {1, 2, 3}, {0, 0}, 0},
-                         Row{"three: entries of old terms do not count", {1, 2, 3}, {2, 0}, 0},
-                         Row{"three: one of its own takes the old ones with it", {1, 2, 3}, {3, 0}, 3},
-                         Row{"four: one is not enough", {1, 2, 3, 4}, {3, 0, 0}, 0},
-                         Row{"four: two are", {1, 2, 3, 4}, {3, 0, 3}, 3},
-                         Row{"five: two", {1, 2, 3, 4, 5}, {0, 3, 2, 3}, 3}}) {
+  for (const Row& row :
+       {Row{"alone", {1}, {}, 3}, Row{"three: itself only", {1, 2, 3}, {0, 0}, 0},
+        Row{"three: entries of old terms do not count", {1, 2, 3}, {2, 0}, 0},
+        Row{"three: one of its own takes the old ones with it", {1, 2, 3}, {3, 0}, 3},
+        Row{"four: one is not enough", {1, 2, 3, 4}, {3, 0, 0}, 0}, Row{"four: two are", {1, 2, 3, 4}, {3, 0, 3}, 3},
+        Row{"five: two", {1, 2, 3, 4, 5}, {0, 3, 2, 3}, 3}}) {
     CAPTURE(row.rule);
     Single leader(row.voters, nullptr, {Term(1), NodeId(0), Index(0)}, {entry(1, 1), entry(1, 2)});
     leader.lead({row.voters.begin() + 1, row.voters.end()});
@@ -295,6 +295,64 @@ TEST_CASE("raft: messages that no member sends are refused and change nothing") 
   CHECK_FALSE(node.step(message(static_cast<MessageType>(99), 2, 1, 0)).code() == base::Code::kInternal);
 }
 
+TEST_CASE("raft: arbitrary messages stop no member, whatever it is doing") {
+  base::Rng rng(3);
+  for (int round = 0; round < 60; ++round) {
+    CAPTURE(round);
+    Single member({1, 2, 3}, [&](Config& config) {
+      config.check_quorum = round % 2 == 0;
+      config.pre_vote = round % 3 == 0;
+    });
+    member.lines.keep(false);
+    RawNode& node = *member.node;
+    const auto number = [&](uint64_t near) {
+      switch (rng.below(4)) {
+        case 0:
+          return UINT64_MAX - rng.below(3);
+        case 1:
+          return rng.next();
+        default:
+          return near + rng.below(4) - 1;
+      }
+    };
+    for (int i = 0; i < 500; ++i) {
+      if (rng.one_in(20)) node.campaign();
+      if (rng.one_in(10)) (void)node.propose(std::make_shared<const std::string>("x"));
+      const Log& log = node.raft().log();
+      Message m;
+      m.type = static_cast<MessageType>(rng.below(kMessageTypes + 2));
+      m.from = NodeId(rng.below(6));
+      m.to = NodeId(1);
+      m.term = rng.one_in(30) ? Term(0) : node.raft().term() + (rng.one_in(10) ? 1 : 0);
+      m.reject = rng.one_in(3);
+      m.index = Index(number(log.last_index().value()));
+      m.log_term = Term(number(node.raft().term().value()));
+      m.reject_hint = Index(number(log.last_index().value()));
+      // A leader that contradicts what is committed ends the process by design: none such here.
+      m.commit = log.committed();
+      for (uint64_t count = rng.below(4); count > 0; --count) {
+        m.entries.push_back(entry(number(1), m.index.value() + m.entries.size() + 1, std::string(rng.below(20), '\x0a')));
+        m.entries.back().type = static_cast<EntryType>(rng.below(5));
+      }
+      if (m.type == MessageType::kApp && m.index <= log.committed()) m.entries.clear();
+      for (uint64_t count = rng.below(12); count > 0; --count) m.context.push_back(static_cast<char>(rng.next()));
+      if (rng.one_in(2)) {
+        auto snapshot = std::make_shared<Snapshot>();
+        snapshot->index = Index(rng.below(5));
+        snapshot->term = Term(rng.below(3));
+        for (std::vector<NodeId>* ids : {&snapshot->conf_state.voters, &snapshot->conf_state.learners,
+                                         &snapshot->conf_state.voters_outgoing, &snapshot->conf_state.learners_next}) {
+          for (uint64_t count = rng.below(3); count > 0; --count) ids->emplace_back(rng.below(4));
+        }
+        m.snapshot = std::move(snapshot);
+      }
+      (void)node.step(std::move(m));
+      if (!rng.one_in(3)) (void)member.work();
+      if (rng.one_in(5)) node.tick();
+    }
+  }
+}
+
 TEST_CASE("raft: appends with holes or falling terms are ignored") {
   struct Row {
     const char* rule;
@@ -341,9 +399,10 @@ TEST_CASE("raft: a second conf change before the first is applied becomes an emp
   CHECK(*decode_conf_change(entries[0].payload()) == change);
   CHECK(entries[1].type == EntryType::kNormal);
   CHECK(entries[1].payload().empty());
-  CHECK(leader.lines.count("ignoring conf change transition:ConfChangeTransitionAuto changes:{type:ConfChangeAddNode node_id:4} "
-                           "context:\"context\" at config voters=(1 2 3): possible unapplied conf change at index 2 "
-                           "(applied to 1)") == 1);
+  CHECK(
+      leader.lines.count("ignoring conf change transition:ConfChangeTransitionAuto changes:{type:ConfChangeAddNode node_id:4} "
+                         "context:\"context\" at config voters=(1 2 3): possible unapplied conf change at index 2 "
+                         "(applied to 1)") == 1);
 }
 
 TEST_CASE("raft: without forwarding a follower drops proposals; with it the leader gets them as they are") {
@@ -497,16 +556,15 @@ TEST_CASE("config: settings that contradict each other") {
     const char* text;
     void (*spoil)(Config&);
   };
-  for (const Row& row :
-       {Row{"cannot use none as id", [](Config& c) { c.id = kNoNode; }},
-        Row{"cannot use local target as id", [](Config& c) { c.id = kLocalApplyThread; }},
-        Row{"heartbeat tick must be greater than 0", [](Config& c) { c.heartbeat_ticks = 0; }},
-        Row{"election tick must be greater than heartbeat tick", [](Config& c) { c.election_ticks = 1; }},
-        Row{"storage cannot be nil", [](Config& c) { c.storage = nullptr; }},
-        Row{"max inflight messages must be greater than 0", [](Config& c) { c.inflight_messages_max = 0; }},
-        Row{"max inflight bytes must be >= max message size", [](Config& c) { c.inflight_bytes_max = 1; }},
-        Row{"CheckQuorum must be enabled when ReadOnlyOption is ReadOnlyLeaseBased",
-            [](Config& c) { c.read_only = ReadOnlyOption::kLeaseBased; }}}) {
+  for (const Row& row : {Row{"cannot use none as id", [](Config& c) { c.id = kNoNode; }},
+                         Row{"cannot use local target as id", [](Config& c) { c.id = kLocalApplyThread; }},
+                         Row{"heartbeat tick must be greater than 0", [](Config& c) { c.heartbeat_ticks = 0; }},
+                         Row{"election tick must be greater than heartbeat tick", [](Config& c) { c.election_ticks = 1; }},
+                         Row{"storage cannot be nil", [](Config& c) { c.storage = nullptr; }},
+                         Row{"max inflight messages must be greater than 0", [](Config& c) { c.inflight_messages_max = 0; }},
+                         Row{"max inflight bytes must be >= max message size", [](Config& c) { c.inflight_bytes_max = 1; }},
+                         Row{"CheckQuorum must be enabled when ReadOnlyOption is ReadOnlyLeaseBased",
+                             [](Config& c) { c.read_only = ReadOnlyOption::kLeaseBased; }}}) {
     Config bad = good;
     row.spoil(bad);
     CHECK(bad.validate().text() == row.text);

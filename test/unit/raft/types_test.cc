@@ -14,13 +14,14 @@ TEST_CASE("types: encoded size of an entry is that of its protobuf form") {
     size_t size;
   };
   const auto data = [](size_t size) { return std::make_shared<const std::string>(size, 'x'); };
-  for (const Row& row : {Row{"a new leader's", {EntryType::kNormal, Term(1), Index(1), nullptr}, 4},
-                         Row{"data present but empty", {EntryType::kNormal, Term(1), Index(1), data(0)}, 6},
-                         Row{"one byte", {EntryType::kNormal, Term(1), Index(1), data(1)}, 7},
-                         Row{"type set", {EntryType::kConfChange, Term(1), Index(1), data(1)}, 9},
-                         Row{"two-byte numbers", {EntryType::kNormal, Term(128), Index(16383), data(127)}, 135},
-                         Row{"two-byte length", {EntryType::kNormal, Term(127), Index(16384), data(128)}, 2 + 1 + 3 + 1 + 2 + 128},
-                         Row{"largest numbers", {EntryType::kNormal, Term(UINT64_MAX), Index(UINT64_MAX), nullptr}, 22}}) {
+  for (const Row& row :
+       {Row{"a new leader's", {EntryType::kNormal, Term(1), Index(1), nullptr}, 4},
+        Row{"data present but empty", {EntryType::kNormal, Term(1), Index(1), data(0)}, 6},
+        Row{"one byte", {EntryType::kNormal, Term(1), Index(1), data(1)}, 7},
+        Row{"type set", {EntryType::kConfChange, Term(1), Index(1), data(1)}, 9},
+        Row{"two-byte numbers", {EntryType::kNormal, Term(128), Index(16383), data(127)}, 135},
+        Row{"two-byte length", {EntryType::kNormal, Term(127), Index(16384), data(128)}, 2 + 1 + 3 + 1 + 2 + 128},
+        Row{"largest numbers", {EntryType::kNormal, Term(UINT64_MAX), Index(UINT64_MAX), nullptr}, 22}}) {
     CAPTURE(row.rule);
     CHECK(encoded_size(row.entry) == row.size);
   }
@@ -55,7 +56,11 @@ TEST_CASE("types: conf changes as protobuf") {
   const ConfChangeV2 v2{ConfChangeTransition::kJointExplicit,
                         {{ConfChangeType::kAddNode, NodeId(4)}, {ConfChangeType::kRemoveNode, NodeId(1)}},
                         "c"};
-  CHECK(base::hex_bytes(encode(v2)) == "0802" "120408001004" "120408011001" "1a0163");
+  CHECK(base::hex_bytes(encode(v2)) ==
+        "0802"
+        "120408001004"
+        "120408011001"
+        "1a0163");
   CHECK(*decode_conf_change_v2(encode(v2)) == v2);
   CHECK(decode_conf_change_v2(std::string_view{})->leaves_joint());
 
@@ -68,8 +73,18 @@ TEST_CASE("types: conf changes as protobuf") {
 TEST_CASE("types: bytes that are no conf change") {
   using namespace std::string_literals;
   // Unknown fields of every kind are skipped: 9 = varint, 10 = fixed64, 11 = bytes, 12 = fixed32.
-  CHECK(decode_conf_change("\x48\x05\x51" "12345678" "\x5a\x01x\x65" "1234" "\x18\x07"s)->node_id == NodeId(7));
-  for (const std::string& bytes : {"\x08"s, "\x08\x80"s, "\x22\x05" "abc"s, "\x07"s, "\x00\x01"s, "\x51" "1234567"s,
+  CHECK(decode_conf_change("\x48\x05\x51"
+                           "12345678"
+                           "\x5a\x01x\x65"
+                           "1234"
+                           "\x18\x07"s)
+            ->node_id == NodeId(7));
+  for (const std::string& bytes : {"\x08"s, "\x08\x80"s,
+                                   "\x22\x05"
+                                   "abc"s,
+                                   "\x07"s, "\x00\x01"s,
+                                   "\x51"
+                                   "1234567"s,
                                    "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"s}) {
     CAPTURE(base::hex_bytes(bytes));
     CHECK_FALSE(decode_conf_change(bytes).ok());
