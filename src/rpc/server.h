@@ -18,6 +18,7 @@ namespace asio::ssl {
 class context;
 }
 namespace net {
+class Listener;
 class Stream;
 }
 
@@ -156,7 +157,9 @@ class Server {
   void add_stream(std::string path, StreamHandler handler);
   void set_http_handler(HttpHandler handler);
 
-  // Takes connections from a bound and listening socket (net/listener.h). `options` differs per port in serve_*.
+  // Takes connections from a bound and listening socket. `options` differs per port in serve_*.
+  void listen(std::unique_ptr<net::Listener> listener, ServerOptions options);
+  // Binds, then listens.
   base::Status listen_tcp(const std::string& host, uint16_t port, ServerOptions options);
   base::Status listen_unix(const std::string& path, ServerOptions options);
   // Serves one stream that belongs to the first net loop (home without net loops): an in-memory pair, say.
