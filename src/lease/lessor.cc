@@ -5,8 +5,8 @@
 
 #include "base/bytes.h"
 #include "base/verify.h"
-#include "lease.pb.h"
 #include "storage/keyspace.h"
+#include "wire/lease_row.h"
 
 namespace lease {
 namespace {
@@ -37,15 +37,15 @@ Status Lessor::recover() {
   primary_ = false;
   std::string damaged;
   Status read = storage::for_each_row(backend_, Bucket::kLease, [&](std::string_view key, std::string_view value) {
-    leasepb::Lease row;
-    if (key.size() != 8 || !row.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
+    wire::LeaseRow row;
+    if (key.size() != 8 || !wire::parse(value, row)) {
       damaged = base::hex_bytes(key);
       return;
     }
     auto lease = std::make_unique<Lease>();
-    lease->ttl_s = std::max(row.ttl(), options_.ttl_seconds_min);
-    lease->remaining_ttl_s = row.remainingttl();
-    leases_[LeaseId(row.id())] = std::move(lease);
+    lease->ttl_s = std::max(row.ttl_s, options_.ttl_seconds_min);
+    lease->remaining_ttl_s = row.remaining_ttl_s;
+    leases_[LeaseId(row.id)] = std::move(lease);
   });
   if (!read.ok()) return read;
   if (!damaged.empty()) return Status(Code::kDataLoss, "lease: backend row " + damaged + " does not parse as a lease");
@@ -195,8 +195,9 @@ std::vector<Info> Lessor::list(Instant now) const {
   for (const auto& [id, lease] : leases_) {
     all.push_back({id, lease->ttl_s, lease->expiry == Instant::max() ? Duration::max() : lease->expiry - now});
   }
-  std::sort(all.begin(), all.end(),
-            [](const Info& a, const Info& b) { return a.remaining < b.remaining || (a.remaining == b.remaining && a.id < b.id); });
+  std::sort(all.begin(), all.end(), [](const Info& a, const Info& b) {
+    return a.remaining < b.remaining || (a.remaining == b.remaining && a.id < b.id);
+  });
   return all;
 }
 
@@ -216,11 +217,8 @@ void Lessor::schedule_checkpoint(LeaseId id, Lease& lease, Instant now) {
 }
 
 void Lessor::write(LeaseId id, const Lease& lease) {
-  leasepb::Lease row;
-  row.set_id(id.value());
-  row.set_ttl(lease.ttl_s);
-  row.set_remainingttl(lease.remaining_ttl_s);
-  storage::put_row(backend_, Bucket::kLease, row_key(id), row.SerializeAsString());
+  storage::put_row(backend_, Bucket::kLease, row_key(id),
+                   wire::encode(wire::LeaseRow{id.value(), lease.ttl_s, lease.remaining_ttl_s}));
 }
 
 // Renewals leave old marks behind; once they outnumber the leases four to one the heap is built anew, so memory stays bounded.

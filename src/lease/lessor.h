@@ -1,6 +1,6 @@
 // Leases: who holds what until when. Told the time, never asks for it; told which keys hang on a lease, never looks at keys.
-// Only the primary (the member that leads) lets leases expire, and never early: deadlines are in a heap and are only known here.
-// Rows: bucket `lease`, key u64be id, value leasepb.Lease, in the batch of the entry that caused them. Owner: core loop.
+// Only the primary (the member that leads) lets leases expire, and never early: deadlines are in a heap and are only known
+// here. Rows: bucket `lease`, key u64be id, value leasepb.Lease, in the batch of the entry that caused them. Owner: core loop.
 // Source: wire-and-disk 5.6, 6.4; etcd server/lease. A lease costs about 150 bytes, a key on it 40 and its own length.
 #pragma once
 
@@ -32,9 +32,9 @@ inline constexpr Duration kExpiredRetry = std::chrono::seconds(3);  // a revoke 
 inline constexpr size_t kRevokesPerSecond = 1000;                   // what promote() spreads a pile-up over
 
 struct Options {
-  int64_t ttl_seconds_min = 2;               // ceil(1.5 x election timeout)
-  bool checkpoints = false;                  // feature LeaseCheckpoint
-  bool persist_checkpoints = false;          // feature LeaseCheckpointPersist, or cluster version >= 3.6
+  int64_t ttl_seconds_min = 2;       // ceil(1.5 x election timeout)
+  bool checkpoints = false;          // feature LeaseCheckpoint
+  bool persist_checkpoints = false;  // feature LeaseCheckpointPersist, or cluster version >= 3.6
   Duration checkpoint_interval = std::chrono::minutes(5);
 };
 
@@ -91,7 +91,8 @@ class Lessor {
   // The earliest instant at which expired() may have something; Instant::max() if never.
   Instant next_deadline() const;
 
-  // --- questions --------------------------------------------------------------------------------------------------------------
+  // --- questions
+  // --------------------------------------------------------------------------------------------------------------
   base::Result<Info> find(LeaseId id, Instant now) const;
   std::vector<Info> list(Instant now) const;  // by what remains, then by id
   size_t size() const { return leases_.size(); }
@@ -100,8 +101,8 @@ class Lessor {
  private:
   struct Lease {
     int64_t ttl_s = 0;
-    int64_t remaining_ttl_s = 0;         // of the last checkpoint; 0: none
-    Instant expiry = Instant::max();     // max: never, not primary
+    int64_t remaining_ttl_s = 0;      // of the last checkpoint; 0: none
+    Instant expiry = Instant::max();  // max: never, not primary
     Instant checkpoint_at = Instant::max();
     absl::btree_set<std::string> keys;
   };

@@ -21,9 +21,12 @@ std::string row_of(Alarm alarm) {
 
 std::string_view alarm_name(AlarmType type) {
   switch (type) {
-    case AlarmType::kNone: return "NONE";
-    case AlarmType::kNoSpace: return "NOSPACE";
-    case AlarmType::kCorrupt: return "CORRUPT";
+    case AlarmType::kNone:
+      return "NONE";
+    case AlarmType::kNoSpace:
+      return "NOSPACE";
+    case AlarmType::kCorrupt:
+      return "CORRUPT";
   }
   return "UNKNOWN";
 }

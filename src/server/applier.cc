@@ -31,15 +31,24 @@ Status malformed() { return Status(Code::kInternal, "etcdserver: the log entry h
 std::string_view op_name(wire::Op op) {
   using wire::Op;
   switch (op) {
-    case Op::kRange: return "Range";
-    case Op::kPut: return "Put";
-    case Op::kDeleteRange: return "DeleteRange";
-    case Op::kTxn: return "Txn";
-    case Op::kCompaction: return "Compaction";
-    case Op::kAlarm: return "Alarm";
-    case Op::kClusterVersionSet: return "ClusterVersionSet";
-    case Op::kClusterMemberAttrSet: return "ClusterMemberAttrSet";
-    default: return "unknown";
+    case Op::kRange:
+      return "Range";
+    case Op::kPut:
+      return "Put";
+    case Op::kDeleteRange:
+      return "DeleteRange";
+    case Op::kTxn:
+      return "Txn";
+    case Op::kCompaction:
+      return "Compaction";
+    case Op::kAlarm:
+      return "Alarm";
+    case Op::kClusterVersionSet:
+      return "ClusterVersionSet";
+    case Op::kClusterMemberAttrSet:
+      return "ClusterMemberAttrSet";
+    default:
+      return "unknown";
   }
 }
 
@@ -103,8 +112,10 @@ Status Applier::refuse(const wire::InternalRequest& request) const {
       case Op::kTxn:
       case Op::kCompaction:
       case Op::kLeaseGrant:
-      case Op::kLeaseRevoke: return errors::corrupt();
-      default: break;
+      case Op::kLeaseRevoke:
+        return errors::corrupt();
+      default:
+        break;
     }
   }
   if (node_.alarms().any(AlarmType::kNoSpace)) {
@@ -132,11 +143,18 @@ Outcome Applier::execute(const wire::InternalRequest& request) {
     }
     case Op::kRange:
     case Op::kDeleteRange:
-    case Op::kCompaction: return execute_kv(request);
-    case Op::kAlarm: return execute_alarm(request.body);
-    case Op::kClusterMemberAttrSet: set_member_attributes(request.body); return {};
-    case Op::kClusterVersionSet: set_cluster_version(request.body); return {};
-    case Op::kDowngradeVersionTest: return {};
+    case Op::kCompaction:
+      return execute_kv(request);
+    case Op::kAlarm:
+      return execute_alarm(request.body);
+    case Op::kClusterMemberAttrSet:
+      set_member_attributes(request.body);
+      return {};
+    case Op::kClusterVersionSet:
+      set_cluster_version(request.body);
+      return {};
+    case Op::kDowngradeVersionTest:
+      return {};
     default:
       // Written by a later version, or by a part this version does not have. Going on would make this member's data differ.
       base::fatal("the log holds a request of a kind this version cannot apply (field " +
@@ -170,7 +188,8 @@ Outcome Applier::execute_alarm(std::string_view body) {
       break;
     case etcdserverpb::AlarmRequest::ACTIVATE:
       if (type == AlarmType::kNone) break;
-      if (node_.mutable_alarms().activate(alarm)) base::log::warn("alarm raised", {{"alarm", alarm_name(type)}, {"from", base::hex(alarm.member.value())}});
+      if (node_.mutable_alarms().activate(alarm))
+        base::log::warn("alarm raised", {{"alarm", alarm_name(type)}, {"from", base::hex(alarm.member.value())}});
       node_.metrics().set_alarm(base::hex(alarm.member.value()), std::string(alarm_name(type)), true);
       add(alarm);
       break;
@@ -180,7 +199,8 @@ Outcome Applier::execute_alarm(std::string_view body) {
       node_.metrics().set_alarm(base::hex(alarm.member.value()), std::string(alarm_name(type)), false);
       add(alarm);
       break;
-    default: return {Status(Code::kInvalidArgument, "etcdserver: unknown alarm action " + std::to_string(request.action())), 0, {}};
+    default:
+      return {Status(Code::kInvalidArgument, "etcdserver: unknown alarm action " + std::to_string(request.action())), 0, {}};
   }
   return {Status(), node_.store().current_revision(), response.SerializeAsString()};
 }
@@ -214,7 +234,8 @@ void Applier::apply_v2(std::string_view data) {
   const std::string_view path = request.path();
   if (request.method() == "PUT" && path == kV2VersionPath) return node_.adopt_cluster_version(request.val());
   if (request.method() == "PUT" && path.starts_with(kV2MemberPrefix) && path.ends_with(kV2AttributesSuffix)) {
-    const std::string_view id = path.substr(kV2MemberPrefix.size(), path.size() - kV2MemberPrefix.size() - kV2AttributesSuffix.size());
+    const std::string_view id =
+        path.substr(kV2MemberPrefix.size(), path.size() - kV2MemberPrefix.size() - kV2AttributesSuffix.size());
     const std::optional<uint64_t> member = base::parse_hex(id);
     base::Result<Member> attributes = parse_attributes(request.val());
     if (member && attributes.ok()) {
@@ -223,7 +244,8 @@ void Applier::apply_v2(std::string_view data) {
   }
 }
 
-raft::ConfChange Applier::apply_conf_change(base::Index index, base::Term term, const std::shared_ptr<const std::string>& data) {
+raft::ConfChange Applier::apply_conf_change(base::Index index, base::Term term,
+                                            const std::shared_ptr<const std::string>& data) {
   raftpb::ConfChange message;
   if (data == nullptr || !read(*data, &message)) base::fatal("a conf change entry of the log does not parse");
   raft::ConfChange change;

@@ -28,8 +28,9 @@ Status make_member_dirs(const Config& config, io::Disk& disk) {
   if (!made.ok()) return explain(made, "cannot access data directory");
   Result<io::FileInfo> info = disk.stat(config.data_dir);
   if (info.ok() && (info->mode & 077) != 0) {
-    base::log::warn("check file permission", {{"error", "directory \"" + config.data_dir +
-                                                            "\" exists, but the permission is wider than \"-rwx------\": others may read it"}});
+    base::log::warn("check file permission",
+                    {{"error", "directory \"" + config.data_dir +
+                                   "\" exists, but the permission is wider than \"-rwx------\": others may read it"}});
   }
   for (const std::string& dir : {config.member_dir(), config.snap_dir(), config.member_dir() + "/store"}) {
     made = io::make_dirs(disk, dir);
@@ -46,7 +47,8 @@ void warn_of_strangers(const Config& config, io::Disk& disk) {
   Result<std::vector<std::string>> names = disk.list(config.data_dir);
   if (!names.ok()) return;
   for (const std::string& name : *names) {
-    if (name != "member") base::log::warn("found invalid file under data directory", {{"filename", name}, {"data-dir", config.data_dir}});
+    if (name != "member")
+      base::log::warn("found invalid file under data directory", {{"filename", name}, {"data-dir", config.data_dir}});
   }
 }
 
@@ -81,8 +83,9 @@ Result<DataDir> create(const Config& config, io::Disk& disk) {
   Result<std::vector<Member>> members = initial_member_list(config);
   if (!members.ok()) return members.status();
   if (members->size() > 1) {
-    return Status(Code::kUnimplemented, "clusters of several members are not part of this version yet: --initial-cluster names " +
-                                            std::to_string(members->size()) + " members");
+    return Status(Code::kUnimplemented,
+                  "clusters of several members are not part of this version yet: --initial-cluster names " +
+                      std::to_string(members->size()) + " members");
   }
   DataDir out;
   std::vector<NodeId> ids;
@@ -146,8 +149,9 @@ Result<DataDir> open_data_dir(const Config& config, io::Disk& disk) {
   Result<bool> initialized = has_log(config, disk);
   if (!initialized.ok()) return initialized.status();
   if (!*initialized && config.existing_cluster) {
-    return Status(Code::kUnimplemented, "joining an existing cluster is not part of this version yet: "
-                                        "start a member of its own, or use --initial-cluster-state new");
+    return Status(Code::kUnimplemented,
+                  "joining an existing cluster is not part of this version yet: "
+                  "start a member of its own, or use --initial-cluster-state new");
   }
   Status made = make_member_dirs(config, disk);
   if (!made.ok()) return made;

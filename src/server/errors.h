@@ -23,8 +23,6 @@ inline Status no_space() { return Status(Code::kResourceExhausted, "etcdserver: 
 inline Status corrupt() { return Status(Code::kDataLoss, "etcdserver: corrupt cluster"); }
 inline Status not_capable() { return Status(Code::kFailedPrecondition, "etcdserver: not capable"); }
 inline Status learner_unsupported() { return Status(Code::kFailedPrecondition, "etcdserver: rpc not supported for learner"); }
-inline Status invalid_client_api_version() {
-  return Status(Code::kInvalidArgument, "etcdserver: invalid client api version");
-}
+inline Status invalid_client_api_version() { return Status(Code::kInvalidArgument, "etcdserver: invalid client api version"); }
 
 }  // namespace server::errors

@@ -110,7 +110,8 @@ void write(Node& node, Op op, rpc::UnaryCall call) {
 void add_kv_service(rpc::Server& server, Node& node) {
   server.add_unary("/etcdserverpb.KV/Range", [&node](rpc::UnaryCall call) { range(node, std::move(call)); });
   server.add_unary("/etcdserverpb.KV/Put", [&node](rpc::UnaryCall call) { write(node, Op::kPut, std::move(call)); });
-  server.add_unary("/etcdserverpb.KV/DeleteRange", [&node](rpc::UnaryCall call) { write(node, Op::kDeleteRange, std::move(call)); });
+  server.add_unary("/etcdserverpb.KV/DeleteRange",
+                   [&node](rpc::UnaryCall call) { write(node, Op::kDeleteRange, std::move(call)); });
   server.add_unary("/etcdserverpb.KV/Txn", [&node](rpc::UnaryCall call) { write(node, Op::kTxn, std::move(call)); });
   server.add_unary("/etcdserverpb.KV/Compact", [&node](rpc::UnaryCall call) { write(node, Op::kCompaction, std::move(call)); });
   add_range_stream(server, node);

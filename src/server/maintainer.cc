@@ -32,9 +32,9 @@ std::string human_bytes(uint64_t bytes) {
 
 // One task and what comes after it.
 struct Maintainer::Work {
-  std::unique_ptr<mvcc::Task> task;             // null: a compaction, fetched from the store when its turn comes
-  mvcc::CompactionTask* compaction = nullptr;   // the same, if it is one
-  std::function<void(const Status&)> done;      // of hashes
+  std::unique_ptr<mvcc::Task> task;            // null: a compaction, fetched from the store when its turn comes
+  mvcc::CompactionTask* compaction = nullptr;  // the same, if it is one
+  std::function<void(const Status&)> done;     // of hashes
   base::Instant began{};
 };
 
@@ -113,13 +113,15 @@ void Maintainer::step() {
   const base::Duration pause = node_.environment().loop.clock().now() - before;
   if (running_->compaction != nullptr) {
     Metrics& metrics = node_.metrics();
-    (reads_rows ? metrics.compaction_pause_ms : metrics.index_compaction_pause_ms).observe(static_cast<double>(pause.count()) / 1e6);
+    (reads_rows ? metrics.compaction_pause_ms : metrics.index_compaction_pause_ms)
+        .observe(static_cast<double>(pause.count()) / 1e6);
     node_.schedule_commit();
   }
   if (finished) return finish();
   if (running_->compaction == nullptr || !reads_rows) return go_on();
-  const base::Duration sleep =
-      node_.config().compaction_sleep_interval > base::Duration(0) ? node_.config().compaction_sleep_interval : kSleepBetweenBatches;
+  const base::Duration sleep = node_.config().compaction_sleep_interval > base::Duration(0)
+                                   ? node_.config().compaction_sleep_interval
+                                   : kSleepBetweenBatches;
   node_.environment().loop.after(sleep, [this] {
     if (!stopped_) go_on();
   });

@@ -26,10 +26,10 @@ uint64_t sha1_prefix(std::string_view text) {
   return base::load_be64(reinterpret_cast<const char*>(digest));
 }
 
-// Go's encoding/json writes <, >, & and the two line separators as \u escapes; readers take both forms, hashes of the backend do not.
+// Go's encoding/json writes <, >, & and the two line separators as \u escapes; readers take both forms, hashes of the backend
+// do not.
 std::string go_json_string(std::string_view text) {
-  const std::string plain =
-      nlohmann::json(std::string(text)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string plain = nlohmann::json(std::string(text)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   std::string out;
   for (size_t i = 0; i < plain.size(); ++i) {
     const std::string_view rest = std::string_view(plain).substr(i);
@@ -121,9 +121,9 @@ base::Result<ConfChangeContext> parse_conf_change_context(std::string_view json)
     const auto id = object.find("id");
     const bool id_ok = id == object.end() || id->is_number_unsigned();
     if (id_ok && id != object.end()) member.id = NodeId(id->get<uint64_t>());
-    if (id_ok && read_strings(object, "peerURLs", &member.peer_urls) && read_strings(object, "clientURLs", &member.client_urls) &&
-        read_bool(object, "isLearner", &member.is_learner) && read_string(object, "name", &member.name) &&
-        read_bool(object, "isPromote", &context.is_promote)) {
+    if (id_ok && read_strings(object, "peerURLs", &member.peer_urls) &&
+        read_strings(object, "clientURLs", &member.client_urls) && read_bool(object, "isLearner", &member.is_learner) &&
+        read_string(object, "name", &member.name) && read_bool(object, "isPromote", &context.is_promote)) {
       return context;
     }
   }
@@ -146,14 +146,18 @@ Status Membership::recover() {
   Status read = storage::for_each_row(backend_, Bucket::kMembers, [&](std::string_view key, std::string_view value) {
     const std::optional<uint64_t> id = base::parse_hex(key);
     base::Result<ConfChangeContext> row = parse_conf_change_context(value);
-    if (!id || !row.ok() || row->member.id.value() != *id) problem = "members/" + std::string(key);
-    else members_[NodeId(*id)] = std::move(row->member);
+    if (!id || !row.ok() || row->member.id.value() != *id)
+      problem = "members/" + std::string(key);
+    else
+      members_[NodeId(*id)] = std::move(row->member);
   });
   if (!read.ok()) return read;
   read = storage::for_each_row(backend_, Bucket::kMembersRemoved, [&](std::string_view key, std::string_view) {
     const std::optional<uint64_t> id = base::parse_hex(key);
-    if (!id) problem = "members_removed/" + std::string(key);
-    else removed_.insert(NodeId(*id));
+    if (!id)
+      problem = "members_removed/" + std::string(key);
+    else
+      removed_.insert(NodeId(*id));
   });
   if (!read.ok()) return read;
   if (!problem.empty()) return Status(Code::kDataLoss, "membership: backend row " + problem + " is damaged");
@@ -174,7 +178,8 @@ bool Membership::is_learner(NodeId id) const {
 }
 
 size_t Membership::voter_count() const {
-  return static_cast<size_t>(std::count_if(members_.begin(), members_.end(), [](const auto& m) { return !m.second.is_learner; }));
+  return static_cast<size_t>(
+      std::count_if(members_.begin(), members_.end(), [](const auto& m) { return !m.second.is_learner; }));
 }
 
 Status Membership::validate(const raft::ConfChange& change) const {
@@ -185,7 +190,8 @@ Status Membership::validate(const raft::ConfChange& change) const {
     return std::any_of(members_.begin(), members_.end(), [&](const auto& entry) {
       if (entry.first == except) return false;
       const auto& have = entry.second.peer_urls;
-      return std::any_of(urls.begin(), urls.end(), [&](const std::string& url) { return std::count(have.begin(), have.end(), url) > 0; });
+      return std::any_of(urls.begin(), urls.end(),
+                         [&](const std::string& url) { return std::count(have.begin(), have.end(), url) > 0; });
     });
   };
   if (change.type == raft::ConfChangeType::kRemoveNode) {
@@ -203,7 +209,8 @@ Status Membership::validate(const raft::ConfChange& change) const {
         return {};
       }
       if (known != nullptr) return Status(Code::kFailedPrecondition, "membership: ID exists");
-      if (url_taken(context->member.peer_urls, base::kNoNode)) return Status(Code::kFailedPrecondition, "membership: peerURL exists");
+      if (url_taken(context->member.peer_urls, base::kNoNode))
+        return Status(Code::kFailedPrecondition, "membership: peerURL exists");
       const size_t learners = members_.size() - voter_count();
       if (context->member.is_learner && learners + 1 > learners_max_) {
         return Status(Code::kFailedPrecondition, "membership: too many learner members in cluster");
@@ -214,7 +221,8 @@ Status Membership::validate(const raft::ConfChange& change) const {
       if (known == nullptr) return Status(Code::kNotFound, "membership: ID not found");
       if (url_taken(context->member.peer_urls, id)) return Status(Code::kFailedPrecondition, "membership: peerURL exists");
       return {};
-    default: return Status(Code::kInvalidArgument, "membership: unknown conf change type");
+    default:
+      return Status(Code::kInvalidArgument, "membership: unknown conf change type");
   }
 }
 
@@ -225,7 +233,8 @@ void Membership::apply(const raft::ConfChange& change) {
     removed_.insert(id);
     storage::erase_row(backend_, Bucket::kMembers, base::hex(id.value()));
     storage::put_row(backend_, Bucket::kMembersRemoved, base::hex(id.value()), "removed");
-    base::log::info("removed member", {{"cluster-id", base::hex(cluster_id_)}, {"local-member-id", base::hex(self_.value())},
+    base::log::info("removed member", {{"cluster-id", base::hex(cluster_id_)},
+                                       {"local-member-id", base::hex(self_.value())},
                                        {"removed-remote-peer-id", base::hex(id.value())}});
     return;
   }
@@ -233,17 +242,21 @@ void Membership::apply(const raft::ConfChange& change) {
   VERIFY(context.ok());
   if (change.type == raft::ConfChangeType::kUpdateNode) {
     members_[id].peer_urls = context->member.peer_urls;
-    base::log::info("updated member", {{"cluster-id", base::hex(cluster_id_)}, {"local-member-id", base::hex(self_.value())},
+    base::log::info("updated member", {{"cluster-id", base::hex(cluster_id_)},
+                                       {"local-member-id", base::hex(self_.value())},
                                        {"updated-remote-peer-id", base::hex(id.value())},
                                        {"updated-remote-peer-urls", context->member.peer_urls}});
   } else if (context->is_promote) {
     members_[id].is_learner = false;
-    base::log::info("promote member", {{"cluster-id", base::hex(cluster_id_)}, {"local-member-id", base::hex(self_.value())},
+    base::log::info("promote member", {{"cluster-id", base::hex(cluster_id_)},
+                                       {"local-member-id", base::hex(self_.value())},
                                        {"promoted-member-id", base::hex(id.value())}});
   } else {
     members_[id] = context->member;
-    base::log::info("added member", {{"cluster-id", base::hex(cluster_id_)}, {"local-member-id", base::hex(self_.value())},
-                                     {"added-peer-id", base::hex(id.value())}, {"added-peer-peer-urls", context->member.peer_urls},
+    base::log::info("added member", {{"cluster-id", base::hex(cluster_id_)},
+                                     {"local-member-id", base::hex(self_.value())},
+                                     {"added-peer-id", base::hex(id.value())},
+                                     {"added-peer-peer-urls", context->member.peer_urls},
                                      {"added-peer-is-learner", context->member.is_learner}});
   }
   write(members_[id]);

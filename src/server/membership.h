@@ -1,7 +1,7 @@
 // Who is in the cluster: members, removed ids, the cluster version; identity as etcd computes it. Owner: core loop.
 // Validation happens at apply, on every member against the same state, so it must give the same answer everywhere
-// (wire-and-disk 2.3). Rows go to the buckets `members`, `members_removed`, `cluster` in the batch of the entry that caused them.
-// Source: etcd server/etcdserver/api/membership.
+// (wire-and-disk 2.3). Rows go to the buckets `members`, `members_removed`, `cluster` in the batch of the entry that caused
+// them. Source: etcd server/etcdserver/api/membership.
 #pragma once
 
 #include <map>

@@ -126,7 +126,8 @@ void Metrics::record_health_check(const std::string& kind, const std::string& na
 void Metrics::record_client_request(std::string_view kind, std::string_view client_api_version) {
   // Nearly every call comes from the same kind of client as the one before.
   if (last_client_ == nullptr || last_client_kind_ != kind || last_client_version_ != client_api_version) {
-    last_client_ = &client_requests.with({std::string(kind), client_api_version.empty() ? "unknown" : std::string(client_api_version)});
+    const std::string version(client_api_version.empty() ? "unknown" : client_api_version);
+    last_client_ = &client_requests.with({std::string(kind), version});
     last_client_kind_ = kind;
     last_client_version_ = client_api_version;
   }

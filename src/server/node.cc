@@ -138,10 +138,11 @@ Status Node::recover(DataDir& data) {
   storage_version_ = version->value_or("");
   base::log::info("restore consistentIndex", {{"index", *index}});
   if (consistent_index_ < data.snapshot.index) {
-    return Status(base::Code::kDataLoss, "the store of " + config_.member_dir() + " ends at entry " + std::to_string(*index) +
-                                             ", before the snapshot of the log at " + std::to_string(data.snapshot.index.value()) +
-                                             ": the store was damaged or replaced; restore the member from a snapshot, or remove "
-                                             "its data directory and let it join anew");
+    return Status(base::Code::kDataLoss,
+                  "the store of " + config_.member_dir() + " ends at entry " + std::to_string(*index) +
+                      ", before the snapshot of the log at " + std::to_string(data.snapshot.index.value()) +
+                      ": the store was damaged or replaced; restore the member from a snapshot, or remove "
+                      "its data directory and let it join anew");
   }
   Status status = membership_.recover();
   if (status.ok()) status = alarms_.recover();
@@ -162,11 +163,12 @@ Status Node::recover(DataDir& data) {
 
 void Node::start(std::function<void()> on_ready) {
   on_ready_ = std::move(on_ready);
-  base::log::info("starting etcd server",
-                  {{"local-member-id", base::hex(id().value())},
-                   {"local-server-version", std::string(kVersion)},
-                   {"cluster-id", base::hex(membership_.cluster_id())},
-                   {"cluster-version", membership_.cluster_version().empty() ? "to_be_decided" : membership_.cluster_version()}});
+  base::log::info(
+      "starting etcd server",
+      {{"local-member-id", base::hex(id().value())},
+       {"local-server-version", std::string(kVersion)},
+       {"cluster-id", base::hex(membership_.cluster_id())},
+       {"cluster-version", membership_.cluster_version().empty() ? "to_be_decided" : membership_.cluster_version()}});
   environment_.metrics.set_server_id(base::hex(id().value()));
   if (!cluster_version().empty()) {
     environment_.metrics.set_cluster_version(cluster_version().substr(0, cluster_version().rfind('.')));
@@ -216,7 +218,8 @@ void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> w
   }
   wire::RequestHeader header;
   header.id = request_ids_.next();
-  if (wire::internal_request_size(header, op, body.size()) > config_.max_request_bytes) return refuse(errors::request_too_large());
+  if (wire::internal_request_size(header, op, body.size()) > config_.max_request_bytes)
+    return refuse(errors::request_too_large());
   auto data = std::make_shared<const std::string>(wire::encode_internal_request(header, op, body));
   Metrics& metrics = environment_.metrics;
   Status proposed = driver_->propose(std::move(data));
@@ -264,7 +267,8 @@ Term Node::term() const { return driver_->term(); }
 Index Node::committed_index() const { return driver_->committed(); }
 Index Node::applied_index() const { return driver_->applied(); }
 
-// --- the engine's commits -------------------------------------------------------------------------------------------------------
+// --- the engine's commits
+// -------------------------------------------------------------------------------------------------------
 
 void Node::set_consistent_index(Index index, Term term) {
   consistent_index_ = index;
@@ -314,17 +318,21 @@ void Node::begin_commit() {
       },
       [this, commit, run, term = consistent_term_] {
         environment_.metrics.backend_commit_duration.observe_ns(run->took.count());
-        if (!run->done.ok()) base::fatal("store: the state of the disk is unknown after a failed write: " + run->done.to_string());
+        if (!run->done.ok())
+          base::fatal("store: the state of the disk is unknown after a failed write: " + run->done.to_string());
         const Index durable(commit->tag());
         backend_.finish_commit(commit, run->done);
         maintainer_->on_commit();
         driver_->on_durable(durable, term);
-        if (stopping_) begin_commit();
-        else schedule_commit();
+        if (stopping_)
+          begin_commit();
+        else
+          schedule_commit();
       });
 }
 
-// --- the cluster --------------------------------------------------------------------------------------------------------------
+// --- the cluster
+// --------------------------------------------------------------------------------------------------------------
 
 void Node::propose_message(wire::Op op, const google::protobuf::Message& message, std::function<void(const Status&)> done) {
   propose(op, message.SerializeAsString(), std::make_unique<CallbackWaiter>(std::move(done)));
@@ -396,8 +404,10 @@ void Node::decide_cluster_version() {
   request.set_ver(version);
   propose_message(wire::Op::kClusterVersionSet, request, [this](const Status& done) {
     version_proposed_ = false;
-    if (!done.ok()) base::log::warn("failed to update cluster version", {{"error", done}});
-    else base::log::info("cluster version is updated", {{"cluster-version", std::string(kMinorVersion)}});
+    if (!done.ok())
+      base::log::warn("failed to update cluster version", {{"error", done}});
+    else
+      base::log::info("cluster version is updated", {{"cluster-version", std::string(kMinorVersion)}});
   });
 }
 
@@ -422,9 +432,12 @@ void Node::adopt_cluster_version(const std::string& version) {
   tell_if_ready();
 }
 
-// --- space --------------------------------------------------------------------------------------------------------------------
+// --- space
+// --------------------------------------------------------------------------------------------------------------------
 
-int64_t Node::quota_bytes() const { return config_.quota_backend_bytes == 0 ? kQuotaBytesDefault : config_.quota_backend_bytes; }
+int64_t Node::quota_bytes() const {
+  return config_.quota_backend_bytes == 0 ? kQuotaBytesDefault : config_.quota_backend_bytes;
+}
 uint64_t Node::db_size_bytes() const { return engine_->size_bytes() + backend_.pending_bytes(); }
 // LevelDB reuses no space inside its files: what it has on disk is in use until its own compaction drops it.
 uint64_t Node::db_size_in_use_bytes() const { return db_size_bytes(); }
@@ -443,7 +456,8 @@ void Node::propose_no_space_alarm() {
   propose_message(wire::Op::kAlarm, request, [this](const Status&) { no_space_proposed_ = false; });
 }
 
-// --- the end --------------------------------------------------------------------------------------------------------------------
+// --- the end
+// --------------------------------------------------------------------------------------------------------------------
 
 void Node::stop(std::function<void()> done) {
   VERIFY(!stopping_);

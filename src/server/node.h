@@ -66,20 +66,23 @@ class Node {
   void stop(std::function<void()> done);
   bool stopping() const { return stopping_; }
 
-  // --- requests ---------------------------------------------------------------------------------------------------------------
-  // Puts a request into the log; `waiter` hears how applying it went, or why it will never know. `body`: a well-formed message
-  // of `op`. Refusals (size, flow, stop) come at once through the waiter.
+  // --- requests
+  // --------------------------------------------------------------------------------------------------------------- Puts a
+  // request into the log; `waiter` hears how applying it went, or why it will never know. `body`: a well-formed message of
+  // `op`. Refusals (size, flow, stop) come at once through the waiter.
   void propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter);
   // Runs `reader` when the state machine holds everything that was acknowledged before this call.
   void linearizable_read(std::unique_ptr<Reader> reader);
   void linearizable_barrier(std::function<void(const base::Status&)> done);
   base::Status serializable_read_check() const;
 
-  // --- answers ----------------------------------------------------------------------------------------------------------------
+  // --- answers
+  // ----------------------------------------------------------------------------------------------------------------
   wire::ResponseHeader header(int64_t revision) const;
   wire::ResponseHeader header() const { return header(store().current_revision()); }
 
-  // --- state --------------------------------------------------------------------------------------------------------------------
+  // --- state
+  // --------------------------------------------------------------------------------------------------------------------
   const Config& config() const { return config_; }
   const Environment& environment() const { return environment_; }
   Metrics& metrics() const { return environment_.metrics; }
@@ -103,13 +106,14 @@ class Node {
   bool is_learner() const { return membership_.is_learner(id()); }
   const std::string& cluster_version() const { return membership_.cluster_version(); }
   const std::string& storage_version() const { return storage_version_; }
-  int64_t quota_bytes() const;              // as Status shows it; the default filled in
-  uint64_t db_size_bytes() const;           // engine and what is not there yet
+  int64_t quota_bytes() const;     // as Status shows it; the default filled in
+  uint64_t db_size_bytes() const;  // engine and what is not there yet
   uint64_t db_size_in_use_bytes() const;
   // True if `cost` more bytes would pass the quota (wire-and-disk 5.3).
   bool over_quota(int64_t cost) const;
 
-  // --- for Applier and RaftDriver ---------------------------------------------------------------------------------------------
+  // --- for Applier and RaftDriver
+  // ---------------------------------------------------------------------------------------------
   Membership& mutable_membership() { return membership_; }
   Alarms& mutable_alarms() { return alarms_; }
   void set_consistent_index(base::Index index, base::Term term);

@@ -148,11 +148,13 @@ void Pages::serve(Port port, std::shared_ptr<HttpCall> call) {
     return finish(port, *call, std::move(response));
   }
   if (path == "/metrics") {
-    return finish(port, *call, with_body("text/plain; version=0.0.4; charset=utf-8; escaping=underscores", node_.metrics_text()));
+    return finish(port, *call,
+                  with_body("text/plain; version=0.0.4; charset=utf-8; escaping=underscores", node_.metrics_text()));
   }
   if (path == "/health") return serve_health(std::move(call), target);
   for (const std::string_view root : {"/livez", "/readyz"}) {
-    if (path == root || (path.starts_with(root) && path[root.size()] == '/')) return serve_checks(std::move(call), target, root);
+    if (path == root || (path.starts_with(root) && path[root.size()] == '/'))
+      return serve_checks(std::move(call), target, root);
   }
   finish(port, *call, not_found());
 }
@@ -180,8 +182,8 @@ void Pages::serve_health(std::shared_ptr<HttpCall> call, const Target& target) {
   };
   for (const Alarm& alarm : node_.alarms().all()) {
     if (excluded(alarm.type)) continue;
-    base::log::warn("serving /health false due to an alarm",
-                    {{"alarm", "memberID:" + std::to_string(alarm.member.value()) + " alarm:" + std::string(alarm_name(alarm.type))}});
+    base::log::warn("serving /health false due to an alarm", {{"alarm", "memberID:" + std::to_string(alarm.member.value()) +
+                                                                            " alarm:" + std::string(alarm_name(alarm.type))}});
     return answer("ALARM " + std::string(alarm_name(alarm.type)));
   }
   if (!serializable && node_.leader() == base::kNoNode) {
@@ -199,8 +201,10 @@ void Pages::serve_health(std::shared_ptr<HttpCall> call, const Target& target) {
 
 void Pages::serve_checks(std::shared_ptr<HttpCall> call, const Target& target, std::string_view root) {
   std::vector<Check> checks;
-  if (root == "/livez") checks.assign(std::begin(kLivezChecks), std::end(kLivezChecks));
-  else checks.assign(std::begin(kReadyzChecks), std::end(kReadyzChecks));
+  if (root == "/livez")
+    checks.assign(std::begin(kLivezChecks), std::end(kLivezChecks));
+  else
+    checks.assign(std::begin(kReadyzChecks), std::end(kReadyzChecks));
   if (target.path != root) {
     const std::string_view name = std::string_view(target.path).substr(root.size() + 1);
     std::erase_if(checks, [&](const Check& check) { return check.name != name; });

@@ -12,8 +12,7 @@ namespace server {
 
 // What grpc-go answers to bytes that are not the method's message.
 inline base::Status unmarshal_error() {
-  return base::Status(base::Code::kInternal,
-                      "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data");
+  return base::Status(base::Code::kInternal, "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data");
 }
 
 // Admission, then the request; false: the call is answered already.

@@ -25,18 +25,21 @@ constexpr uint64_t kInflightMessagesMax = 512;
 class RaftLog final : public raft::Logger {
  public:
   bool enabled(raft::LogLevel level) const override { return base::log::enabled(level_of(level)); }
-  void write(raft::LogLevel level, std::string_view text) override {
-    base::log::write_named("raft", level_of(level), text);
-  }
+  void write(raft::LogLevel level, std::string_view text) override { base::log::write_named("raft", level_of(level), text); }
 
  private:
   static base::log::Level level_of(raft::LogLevel level) {
     switch (level) {
-      case raft::LogLevel::kDebug: return base::log::Level::kDebug;
-      case raft::LogLevel::kInfo: return base::log::Level::kInfo;
-      case raft::LogLevel::kWarn: return base::log::Level::kWarn;
-      case raft::LogLevel::kError: return base::log::Level::kError;
-      case raft::LogLevel::kFatal: break;
+      case raft::LogLevel::kDebug:
+        return base::log::Level::kDebug;
+      case raft::LogLevel::kInfo:
+        return base::log::Level::kInfo;
+      case raft::LogLevel::kWarn:
+        return base::log::Level::kWarn;
+      case raft::LogLevel::kError:
+        return base::log::Level::kError;
+      case raft::LogLevel::kFatal:
+        break;
     }
     return base::log::Level::kPanic;
   }
@@ -124,7 +127,8 @@ Status RaftDriver::start(DataDir& data, Index applied, Term applied_term, const 
                       "directory and let it join anew");
   }
   log_.append(entries);
-  if (applied > data.snapshot.index) {  // The configuration as of what is applied: earlier conf changes are not handed out again.
+  if (applied >
+      data.snapshot.index) {  // The configuration as of what is applied: earlier conf changes are not handed out again.
     Status marked = log_.create_snapshot(applied, &conf_state, "");
     VERIFY(marked.ok());
   }
@@ -344,7 +348,8 @@ void RaftDriver::on_durable(Index index, Term term) {
 // Raft's snapshot of a member is its engine; what is taken here is the note in the log that entries up to an index are not
 // needed to start again, and the .snap file older versions look for.
 void RaftDriver::maybe_snapshot() {
-  if (snapshot_running_ || stopped_ || durable_ <= snapshot_index_ || durable_ - snapshot_index_ <= config_.snapshot_count) return;
+  if (snapshot_running_ || stopped_ || durable_ <= snapshot_index_ || durable_ - snapshot_index_ <= config_.snapshot_count)
+    return;
   snapshot_running_ = true;
   base::log::info("triggering snapshot", {{"local-member-id", base::hex(node_.id().value())},
                                           {"local-member-applied-index", durable_.value()},
@@ -376,7 +381,8 @@ void RaftDriver::maybe_snapshot() {
 
 void RaftDriver::compact_log(Index snapshot_index) {
   const bool alone = node_.membership().members().size() <= 1;
-  const uint64_t keep = alone ? std::min(kLogEntriesKeptAlone, config_.snapshot_catchup_entries) : config_.snapshot_catchup_entries;
+  const uint64_t keep =
+      alone ? std::min(kLogEntriesKeptAlone, config_.snapshot_catchup_entries) : config_.snapshot_catchup_entries;
   Index to = snapshot_index.value() > keep ? Index(snapshot_index.value() - keep) : Index(0);
   if (to >= log_.first_index()) (void)log_.compact(to);
   while (log_.size_bytes() > kLogBytesKeptMax && log_.first_index() < snapshot_index) {
@@ -389,9 +395,12 @@ void RaftDriver::compact_log(Index snapshot_index) {
 void RaftDriver::log_leader(NodeId from, NodeId to) {
   const std::string self = base::hex(node_.id().value()), term_text = std::to_string(term().value());
   std::string text = "raft.node: " + self;
-  if (to == base::kNoNode) text += " lost leader " + base::hex(from.value());
-  else if (from == base::kNoNode) text += " elected leader " + base::hex(to.value());
-  else text += " changed leader from " + base::hex(from.value()) + " to " + base::hex(to.value());
+  if (to == base::kNoNode)
+    text += " lost leader " + base::hex(from.value());
+  else if (from == base::kNoNode)
+    text += " elected leader " + base::hex(to.value());
+  else
+    text += " changed leader from " + base::hex(from.value()) + " to " + base::hex(to.value());
   logger_->write(raft::LogLevel::kInfo, text + " at term " + term_text);
 }
 

@@ -17,7 +17,8 @@ using base::Status;
 // One RangeResponse from a reader. Lives as long as the call waits for bytes.
 class RangeSource final : public rpc::ChunkSource {
  public:
-  RangeSource(Node& node, std::unique_ptr<mvcc::RangeReader> reader, int64_t revision) : node_(node), reader_(std::move(reader)) {
+  RangeSource(Node& node, std::unique_ptr<mvcc::RangeReader> reader, int64_t revision)
+      : node_(node), reader_(std::move(reader)) {
     wire::append_range_head(node.header(revision), buffer_);
     size_ = buffer_.size() + reader_->size();
     ++node_.big_reads;
@@ -52,7 +53,9 @@ class RangeSource final : public rpc::ChunkSource {
 
 // Finds out how big the answer is, in slices between which the loop does other work.
 struct Measuring : std::enable_shared_from_this<Measuring> {
-  Measuring(Node& n, rpc::UnaryCall c, mvcc::RangeAnswer a) : node(n), call(std::move(c)), answer(std::move(a)) { ++node.big_reads; }
+  Measuring(Node& n, rpc::UnaryCall c, mvcc::RangeAnswer a) : node(n), call(std::move(c)), answer(std::move(a)) {
+    ++node.big_reads;
+  }
   ~Measuring() { --node.big_reads; }
   void go_on() {
     if (node.stopping()) return call.finish(errors::stopped());

@@ -7,9 +7,7 @@
 
 namespace server {
 
-void ReadQueue::add(std::unique_ptr<Reader> reader, base::Instant deadline) {
-  next_.push_back({std::move(reader), deadline});
-}
+void ReadQueue::add(std::unique_ptr<Reader> reader, base::Instant deadline) { next_.push_back({std::move(reader), deadline}); }
 
 std::string ReadQueue::take_request(base::Instant now) {
   if (current_.empty()) {

@@ -163,12 +163,15 @@ void Process::serve(Front& front) {
     server.set_call_observer([this](std::string_view path, bool, std::optional<base::Code> ended) {
       const GrpcMethodMetrics* method = metrics_.grpc_method(path);
       if (method == nullptr) return;
-      if (ended) method->end(*ended, 0);
-      else method->begin();
+      if (ended)
+        method->end(*ended, 0);
+      else
+        method->begin();
     });
   }
   if (front.options.serve_http) {
-    server.set_http_handler([this, port = front.port](std::shared_ptr<rpc::HttpCall> call) { pages_->serve(port, std::move(call)); });
+    server.set_http_handler(
+        [this, port = front.port](std::shared_ptr<rpc::HttpCall> call) { pages_->serve(port, std::move(call)); });
   }
   for (std::unique_ptr<net::Listener>& listener : front.listeners) {
     const std::string address = listener->address();
@@ -179,7 +182,8 @@ void Process::serve(Front& front) {
       base::log::info("serving metrics", {{"address", address}});
     } else {
       const char* traffic = !front.options.serve_http ? "grpc" : front.options.serve_grpc ? "grpc+http" : "http";
-      base::log::info("serving client traffic insecurely; this is strongly discouraged!", {{"traffic", traffic}, {"address", address}});
+      base::log::info("serving client traffic insecurely; this is strongly discouraged!",
+                      {{"traffic", traffic}, {"address", address}});
     }
   }
   front.listeners.clear();
@@ -235,13 +239,12 @@ int Process::run() {
   signals_.async_wait([this](const asio::error_code& error, int signal) {
     if (!error) begin_stop(signal);
   });
-  base::log::info("now serving peer/client/metrics",
-                  {{"local-member-id", base::hex(node_->id().value())},
-                   {"initial-advertise-peer-urls", texts(config_.advertise_peer_urls)},
-                   {"listen-peer-urls", texts(config_.listen_peer_urls)},
-                   {"advertise-client-urls", texts(config_.advertise_client_urls)},
-                   {"listen-client-urls", texts(config_.listen_client_urls)},
-                   {"listen-metrics-urls", texts(config_.listen_metrics_urls)}});
+  base::log::info("now serving peer/client/metrics", {{"local-member-id", base::hex(node_->id().value())},
+                                                      {"initial-advertise-peer-urls", texts(config_.advertise_peer_urls)},
+                                                      {"listen-peer-urls", texts(config_.listen_peer_urls)},
+                                                      {"advertise-client-urls", texts(config_.advertise_client_urls)},
+                                                      {"listen-client-urls", texts(config_.listen_client_urls)},
+                                                      {"listen-metrics-urls", texts(config_.listen_metrics_urls)}});
   for (Front& front : fronts_) {
     if (front.port == Port::kPeer) serve(front);
   }

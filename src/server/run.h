@@ -1,4 +1,5 @@
-// Runs a member until a signal or a fatal condition ends it. Called by the server command once flags are checked and logs set up.
+// Runs a member until a signal or a fatal condition ends it. Called by the server command once flags are checked and logs set
+// up.
 #pragma once
 
 #include "server/config.h"

@@ -8,7 +8,8 @@
 
 namespace server {
 
-// Checks that come before any method's own: version of the client, learner, leader asked for (feature map 3.12, wire-and-disk 10).
+// Checks that come before any method's own: version of the client, learner, leader asked for (feature map 3.12, wire-and-disk
+// 10).
 enum class OnLearner { kRefused, kServed };
 base::Status admit(const Node& node, const rpc::CallContext& context, OnLearner on_learner);
 

@@ -12,7 +12,7 @@ using Json = nlohmann::ordered_json;
 constexpr int kEventHistoryCapacity = 1000;  // etcd's; readers allocate what the file says
 
 Json node(const std::string& path, const Json& value, const Json& children) {
-  return Json{{"Path", path},   {"CreatedIndex", 1}, {"ModifiedIndex", 1}, {"ExpireTime", "0001-01-01T00:00:00Z"},
+  return Json{{"Path", path},   {"CreatedIndex", 1},   {"ModifiedIndex", 1}, {"ExpireTime", "0001-01-01T00:00:00Z"},
               {"Value", value}, {"Children", children}};
 }
 Json directory(const std::string& path, const Json& children) { return node(path, "", children); }
@@ -49,10 +49,16 @@ std::string v2_store_json(const Membership& membership) {
   root["1"] = directory("/1", Json::object());
 
   Json queue = {{"Events", Json(std::vector<std::nullptr_t>(kEventHistoryCapacity))},
-                {"Size", 0}, {"Front", 0}, {"Back", 0}, {"Capacity", kEventHistoryCapacity}};
+                {"Size", 0},
+                {"Front", 0},
+                {"Back", 0},
+                {"Capacity", kEventHistoryCapacity}};
   Json history = {{"Queue", queue}, {"StartIndex", 0}, {"LastIndex", 0}};
   Json hub = {{"EventHistory", history}};
-  Json store = {{"Root", directory("/", root)}, {"WatcherHub", hub}, {"CurrentIndex", 1}, {"Stats", Json::object()},
+  Json store = {{"Root", directory("/", root)},
+                {"WatcherHub", hub},
+                {"CurrentIndex", 1},
+                {"Stats", Json::object()},
                 {"CurrentVersion", 2}};
   return store.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -6,16 +6,26 @@ namespace storage {
 
 std::string_view bucket_name(Bucket bucket) {
   switch (bucket) {
-    case Bucket::kAlarm: return "alarm";
-    case Bucket::kAuth: return "auth";
-    case Bucket::kAuthRoles: return "authRoles";
-    case Bucket::kAuthUsers: return "authUsers";
-    case Bucket::kCluster: return "cluster";
-    case Bucket::kKey: return "key";
-    case Bucket::kLease: return "lease";
-    case Bucket::kMembers: return "members";
-    case Bucket::kMembersRemoved: return "members_removed";
-    case Bucket::kMeta: return "meta";
+    case Bucket::kAlarm:
+      return "alarm";
+    case Bucket::kAuth:
+      return "auth";
+    case Bucket::kAuthRoles:
+      return "authRoles";
+    case Bucket::kAuthUsers:
+      return "authUsers";
+    case Bucket::kCluster:
+      return "cluster";
+    case Bucket::kKey:
+      return "key";
+    case Bucket::kLease:
+      return "lease";
+    case Bucket::kMembers:
+      return "members";
+    case Bucket::kMembersRemoved:
+      return "members_removed";
+    case Bucket::kMeta:
+      return "meta";
   }
   return "";
 }

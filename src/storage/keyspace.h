@@ -26,8 +26,8 @@ enum class Bucket : char {
   kMembersRemoved = 'i',
   kMeta = 'j',
 };
-inline constexpr Bucket kBuckets[] = {Bucket::kAlarm,   Bucket::kAuth, Bucket::kAuthRoles, Bucket::kAuthUsers,
-                                      Bucket::kCluster, Bucket::kKey,  Bucket::kLease,     Bucket::kMembers,
+inline constexpr Bucket kBuckets[] = {Bucket::kAlarm,          Bucket::kAuth, Bucket::kAuthRoles, Bucket::kAuthUsers,
+                                      Bucket::kCluster,        Bucket::kKey,  Bucket::kLease,     Bucket::kMembers,
                                       Bucket::kMembersRemoved, Bucket::kMeta};
 
 // etcd's name of the bucket: "alarm", "authRoles", "key", ...

@@ -40,8 +40,8 @@ server::Config small_config() {
 // What one run of the member did, as its clients saw it.
 struct History {
   std::map<int64_t, std::pair<std::string, std::string>> acknowledged;  // revision -> key, value
-  int64_t compacted = -1;           // acknowledged
-  int64_t compaction_proposed = -1;  // may have happened
+  int64_t compacted = -1;                                               // acknowledged
+  int64_t compaction_proposed = -1;                                     // may have happened
   uint64_t proposed = 0;
 };
 

@@ -41,11 +41,11 @@ TEST_CASE("lease: what a grant is refused for, and the TTL it gives") {
     Code code;
     int64_t granted;
   };
-  for (const Row& row : {Row{"id 0 is no id", 0, 10, Code::kNotFound, 0}, Row{"a plain one", 1, 10, Code::kOk, 10},
-                         Row{"in use", 1, 10, Code::kFailedPrecondition, 0}, Row{"raised to the minimum", 2, 1, Code::kOk, 2},
-                         Row{"zero and below are raised too", 3, -5, Code::kOk, 2},
-                         Row{"too large", 4, 9'000'000'001, Code::kOutOfRange, 0},
-                         Row{"the largest", 5, 9'000'000'000, Code::kOk, 9'000'000'000}}) {
+  for (const Row& row :
+       {Row{"id 0 is no id", 0, 10, Code::kNotFound, 0}, Row{"a plain one", 1, 10, Code::kOk, 10},
+        Row{"in use", 1, 10, Code::kFailedPrecondition, 0}, Row{"raised to the minimum", 2, 1, Code::kOk, 2},
+        Row{"zero and below are raised too", 3, -5, Code::kOk, 2}, Row{"too large", 4, 9'000'000'001, Code::kOutOfRange, 0},
+        Row{"the largest", 5, 9'000'000'000, Code::kOk, 9'000'000'000}}) {
     CAPTURE(row.rule);
     const auto granted = f.lessor.grant(LeaseId(row.id), row.ttl, kStart);
     CHECK(granted.status().code() == row.code);

@@ -34,10 +34,9 @@ TEST_CASE("membership: ids are those of running etcd members") {
     std::vector<std::string> urls;
     uint64_t id;
   };
-  for (const Row& row : {Row{"tok-A", {"http://127.0.0.1:43380"}, 0xed5a6ec93d6f4a4e},
-                         Row{"t3", {"http://127.0.0.1:43380"}, 0xcfdf6804355e827b},
-                         Row{"t3", {"http://127.0.0.1:43680"}, 0x38d01719dba056e4},
-                         Row{"t3", {"http://127.0.0.1:43580"}, 0x7e2d6476897add3f}}) {
+  for (const Row& row :
+       {Row{"tok-A", {"http://127.0.0.1:43380"}, 0xed5a6ec93d6f4a4e}, Row{"t3", {"http://127.0.0.1:43380"}, 0xcfdf6804355e827b},
+        Row{"t3", {"http://127.0.0.1:43680"}, 0x38d01719dba056e4}, Row{"t3", {"http://127.0.0.1:43580"}, 0x7e2d6476897add3f}}) {
     CHECK(server::member_id(row.urls, row.token).value() == row.id);
   }
   CHECK(server::cluster_id({NodeId(0xed5a6ec93d6f4a4e)}) == 0xcf09836c19704da8);
@@ -51,14 +50,15 @@ TEST_CASE("membership: a member's JSON is etcd's, and comes back") {
   CHECK(server::member_json(plain) == R"({"id":10749374845332093364,"peerURLs":["http://127.0.0.1:43380"],"name":"m1"})");
   const Member full{NodeId(3), "a<b>&\"c\"", {"http://x:1", "http://y:2"}, {"http://z:3"}, true};
   const std::string json = server::member_json(full);
-  CHECK(json ==
-        R"({"id":3,"peerURLs":["http://x:1","http://y:2"],"isLearner":true,"name":"a\u003cb\u003e\u0026\"c\"","clientURLs":["http://z:3"]})");
+  CHECK(json == R"({"id":3,"peerURLs":["http://x:1","http://y:2"],"isLearner":true,)"
+                R"("name":"a\u003cb\u003e\u0026\"c\"","clientURLs":["http://z:3"]})");
   const auto back = server::parse_conf_change_context(json);
   REQUIRE(back.ok());
   CHECK(back->member == full);
   CHECK_FALSE(back->is_promote);
   CHECK(server::parse_conf_change_context(R"({"id":9,"peerURLs":null,"isPromote":true})")->is_promote);
-  for (const char* bad : {"", "{", "[]", R"({"id":"9"})", R"({"id":-1})", R"({"id":1,"peerURLs":[1]})", R"({"id":1,"name":5})"}) {
+  for (const char* bad :
+       {"", "{", "[]", R"({"id":"9"})", R"({"id":-1})", R"({"id":1,"peerURLs":[1]})", R"({"id":1,"name":5})"}) {
     CAPTURE(bad);
     CHECK_FALSE(server::parse_conf_change_context(bad).ok());
   }
@@ -80,21 +80,26 @@ TEST_CASE("membership: what the log may change and what it may not") {
     ConfChange change;
     const char* text;
   };
-  const std::string promote3 = R"({"id":3,"peerURLs":null,"isPromote":true})", promote2 = R"({"id":2,"peerURLs":null,"isPromote":true})",
+  const std::string promote3 = R"({"id":3,"peerURLs":null,"isPromote":true})",
+                    promote2 = R"({"id":2,"peerURLs":null,"isPromote":true})",
                     promote9 = R"({"id":9,"peerURLs":null,"isPromote":true})";
   for (const Row& row :
-       {Row{"a removed id never comes back", change_of(ConfChangeType::kAddNode, voter(4, "http://e:1")), "membership: ID removed"},
+       {Row{"a removed id never comes back", change_of(ConfChangeType::kAddNode, voter(4, "http://e:1")),
+            "membership: ID removed"},
         Row{"an id once", change_of(ConfChangeType::kAddNode, voter(2, "http://e:1")), "membership: ID exists"},
         Row{"a URL once", change_of(ConfChangeType::kAddNode, voter(5, "http://b:1")), "membership: peerURL exists"},
         Row{"one learner", change_of(ConfChangeType::kAddLearnerNode, learner(5, "http://e:1")),
             "membership: too many learner members in cluster"},
         Row{"promote a learner", {0, ConfChangeType::kAddNode, NodeId(3), promote3}, ""},
-        Row{"promote a voter", {0, ConfChangeType::kAddNode, NodeId(2), promote2}, "membership: can only promote a learner member"},
+        Row{"promote a voter",
+            {0, ConfChangeType::kAddNode, NodeId(2), promote2},
+            "membership: can only promote a learner member"},
         Row{"promote a stranger", {0, ConfChangeType::kAddNode, NodeId(9), promote9}, "membership: ID not found"},
         Row{"remove a stranger", {0, ConfChangeType::kRemoveNode, NodeId(9), ""}, "membership: ID not found"},
         Row{"update to another's URL", change_of(ConfChangeType::kUpdateNode, moved), "membership: peerURL exists"},
         Row{"update a stranger", change_of(ConfChangeType::kUpdateNode, voter(9, "http://e:1")), "membership: ID not found"},
-        Row{"context of somebody else", {0, ConfChangeType::kAddNode, NodeId(8), server::member_json(voter(7, "http://e:1"))},
+        Row{"context of somebody else",
+            {0, ConfChangeType::kAddNode, NodeId(8), server::member_json(voter(7, "http://e:1"))},
             "membership: conf change names two different members"}}) {
     CAPTURE(row.rule);
     CHECK(f.membership.validate(row.change).text() == row.text);
