@@ -3,6 +3,8 @@
 // what to drop take the place of the memory that trimming frees.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>

@@ -1,6 +1,7 @@
 // Hashes left by compactions: the ten with the highest revisions (wire-and-disk 6.8).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -2,6 +2,7 @@
 // real etcd (wire-and-disk 6.7). Look into Store::hashes() first: a revision just compacted answers from there (6.8).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>

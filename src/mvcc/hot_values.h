@@ -2,6 +2,7 @@
 // key record, which holds the slot's number. Replacement: CLOCK (second chance). Owner: core loop.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>

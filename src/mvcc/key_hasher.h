@@ -1,6 +1,7 @@
 // The checksum of HashKV and of compactions, fed with rows in order (wire-and-disk 6.7). Any thread, one at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>

@@ -3,6 +3,7 @@
 
 #include <absl/container/btree_map.h>
 
+#include <cstddef>
 #include <deque>
 #include <string>
 #include <string_view>

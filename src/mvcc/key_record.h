@@ -3,6 +3,7 @@
 // Source: etcd mvcc/key_index.go; wire-and-disk 6.6.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>

@@ -1,9 +1,11 @@
 #include "mvcc/range_reader.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/verify.h"
+#include "mvcc/sort_as_go.h"
 #include "mvcc/store.h"
 #include "storage/backend.h"
 
@@ -330,17 +332,16 @@ Status RangeReader::sort_items() {
     if (a.first != b.first) return a.first < b.first;
     if (!by_value) return false;
     if (a.second != b.second) return a.second < b.second;
-    return status.ok() && full_value(a) < full_value(b);
+    return full_value(a) < full_value(b);
   };
   if (request_.sort_order == SortOrder::kDescend) {
-    std::stable_sort(items_.begin(), items_.end(), [&](const Item& a, const Item& b) { return less(b, a); });
+    sort_as_go(items_, [&](const Item& a, const Item& b) { return less(b, a); });
   } else {
-    std::stable_sort(items_.begin(), items_.end(), less);
+    sort_as_go(items_, less);
   }
-  if (items_.size() > limit_) {
-    more_ = true;
-    items_.resize(limit_);
-  }
+  const size_t wanted = std::min<uint64_t>(limit_, items_.size());
+  more_ = items_.size() > wanted;
+  items_.resize(wanted);
   pairs_ = items_.size();
   for (const Item& item : items_) field_bytes_ += wire::kv_field_size(item.bytes);
   return status;

@@ -9,6 +9,7 @@
 //   for (;;) { Result<bool> more = reader.read(&out, 32 << 10); send out; if (!*more) break; }
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>

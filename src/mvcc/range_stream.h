@@ -3,6 +3,7 @@
 // Compacted. Owner: core loop.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>

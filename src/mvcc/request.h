@@ -4,6 +4,7 @@
 // Source: feature map 3.2-3.6; wire-and-disk 5.3-5.5; etcd v3rpc/key.go, etcdserver/txn, storage/quota.go.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>

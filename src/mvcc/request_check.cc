@@ -2,9 +2,13 @@
 #include <absl/container/btree_set.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "mvcc/key_intervals.h"
 #include "mvcc/request.h"

@@ -9,6 +9,7 @@
 // decided about and not erased yet; revisions only grow; same entries, same rows, revisions, hashes and errors on every member.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>

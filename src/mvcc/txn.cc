@@ -4,6 +4,8 @@
 
 #include <deque>
 #include <string>
+#include <utility>
+#include <variant>
 
 #include "base/verify.h"
 #include "mvcc/key_intervals.h"
@@ -21,8 +23,6 @@ using wire::RequestOp;
 using wire::TxnRequest;
 using Given = wire::Compare::Given;
 using Nested = std::unique_ptr<TxnRequest>;
-
-constexpr std::string_view kOpenEnd("\0", 1);
 
 int sign(int64_t a, int64_t b) { return a < b ? -1 : a > b ? 1 : 0; }
 

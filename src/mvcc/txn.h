@@ -2,6 +2,8 @@
 // request.cc.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <string_view>

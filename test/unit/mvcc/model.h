@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kv.pb.h"
+#include "mvcc/sort_as_go.h"
 #include "rpc.pb.h"
 
 namespace mvcc_test {
@@ -94,10 +95,11 @@ class Model {
           return a.key() < b.key();
       }
     };
+    // Which of the equals comes first is what Go's sort makes of them; sort_test.cc has that from Go itself.
     if (r.sort_order() == Request::DESCEND) {
-      std::stable_sort(found.begin(), found.end(), [&](const auto& a, const auto& b) { return less(b, a); });
+      mvcc::sort_as_go(found, [&](const auto& a, const auto& b) { return less(b, a); });
     } else {
-      std::stable_sort(found.begin(), found.end(), less);
+      mvcc::sort_as_go(found, less);
     }
     if (r.limit() > 0 && found.size() > static_cast<size_t>(r.limit())) {
       found.resize(static_cast<size_t>(r.limit()));
