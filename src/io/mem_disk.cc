@@ -68,9 +68,9 @@ struct MemDisk::Node {
     std::string remove;
     std::string set;
     std::shared_ptr<Node> node;
-    void apply(std::map<std::string, std::shared_ptr<Node>>& names) const {
-      if (!remove.empty()) names.erase(remove);
-      if (!set.empty()) names[set] = node;
+    void apply(std::map<std::string, std::shared_ptr<Node>>& to) const {
+      if (!remove.empty()) to.erase(remove);
+      if (!set.empty()) to[set] = node;
     }
   };
   std::map<std::string, std::shared_ptr<Node>> names;

@@ -25,7 +25,7 @@ Probe::Probe(std::string_view k) : key(k) {
     return;
   }
   char head[16] = {};
-  std::memcpy(head, k.data(), k.size());
+  k.copy(head, k.size());
   high = base::load_be64(head);
   low = base::load_be64(head + 8);
 }
@@ -34,8 +34,8 @@ Row* Arena::add(std::string_view key, std::string_view value, bool is_erase) {
   VERIFY(key.size() < Row::kErased && value.size() < Row::kErased);
   char* at = take(sizeof(Row) + key.size() + value.size());
   const auto value_bytes = static_cast<uint32_t>(value.size());
-  std::memcpy(at + sizeof(Row), key.data(), key.size());
-  std::memcpy(at + sizeof(Row) + key.size(), value.data(), value.size());
+  key.copy(at + sizeof(Row), key.size());
+  value.copy(at + sizeof(Row) + key.size(), value.size());
   return new (at) Row{static_cast<uint32_t>(key.size()), is_erase ? Row::kErased : value_bytes, value_bytes};
 }
 
@@ -96,8 +96,8 @@ Batch::Run& Batch::run_of(unsigned char first) {
 void Batch::replace(Entry& entry, std::string_view value, bool is_erase) {
   Row& row = *entry.row;
   if (value.size() <= row.value_room) {
-    // Nobody else sees the rows of an unsealed batch. (A value may be a view into this very row: hence memmove.)
-    std::memmove(const_cast<char*>(row.bytes()) + row.key_bytes, value.data(), value.size());
+    // Nobody else sees the rows of an unsealed batch.
+    std::copy(value.begin(), value.end(), const_cast<char*>(row.bytes()) + row.key_bytes);
     row.value_bytes = is_erase ? Row::kErased : static_cast<uint32_t>(value.size());
   } else {
     entry.row = arena_->add(row.key(), value, is_erase);
