@@ -1,6 +1,7 @@
 #include "server/raft_driver.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -78,6 +79,14 @@ storage::WalEntry to_storage(const raft::Entry& from) {
   return {from.term, from.index, static_cast<uint32_t>(from.type), from.data};
 }
 
+// Where this process stands, for the line of a fatal error; written by the core loop, read by whoever fails.
+std::atomic<uint64_t> g_member{0}, g_term{0}, g_committed{0}, g_applied{0};
+
+std::string where_we_stand() {
+  return "member=" + base::hex(g_member) + " term=" + std::to_string(g_term) + " committed=" + std::to_string(g_committed) +
+         " applied=" + std::to_string(g_applied);
+}
+
 }  // namespace
 
 // Several append requests of Raft that go to the disk as one write and one sync.
@@ -153,6 +162,8 @@ Status RaftDriver::start(DataDir& data, Index applied, Term applied_term, const 
   options.seed = environment_.seed;
   committed_ = state.commit;
   raft_ = std::make_unique<raft::RawNode>(options);
+  g_member = node_.id().value();
+  base::set_fatal_context(where_we_stand);
   if (!data.bootstrap_members.empty()) {
     std::vector<raft::ConfChange> members;
     for (const Member& member : data.bootstrap_members) {
@@ -207,6 +218,9 @@ void RaftDriver::turn() {
   handle_ready();
   start_append();
   apply_some();
+  g_term.store(term().value(), std::memory_order_relaxed);
+  g_committed.store(committed_.value(), std::memory_order_relaxed);
+  g_applied.store(applied_.value(), std::memory_order_relaxed);
   node_.after_turn();
 }
 
