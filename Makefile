@@ -33,6 +33,7 @@ CC := $(if $(CLANG),clang-19,gcc)
 CCACHE := $(shell command -v ccache 2>/dev/null)
 export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_file_ctime
 export CCACHE_PCH_EXTSUM = true
+export CCACHE_NOHASHDIR = true
 
 OPT ?= -O2
 WARN := -Wall -Wextra -Wshadow -Wno-mismatched-new-delete -Wno-missing-field-initializers
