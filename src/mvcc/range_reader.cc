@@ -19,6 +19,7 @@ using wire::SortTarget;
 
 constexpr std::string_view kOpenEnd("\0", 1);
 constexpr size_t kSortPrefixBytes = 16;
+constexpr int64_t kNearRevisions = 8;  // rows this close are stepped to, others looked up
 
 size_t tail_size(bool more, int64_t count) {
   return wire::range_response_size({}, 0, more, count) - wire::range_response_size({}, 0, false, 0);
@@ -241,6 +242,7 @@ bool RangeReader::measure_by_counts() {
 }
 
 void RangeReader::finish_measure() {
+  rows_.reset();
   measured_ = true;
   size_ = field_bytes_ + tail_size(more_, count_);
   place_ = {};
@@ -354,16 +356,42 @@ Result<PairBytes> RangeReader::fetch(const KeyRecord* record, const Version& ver
   if (record != nullptr && (view_ == nullptr || (record->hot != 0 && record->newest.revision() == version.revision()))) {
     return store_.load(*record, version);
   }
-  auto bytes = std::make_shared<std::string>();
-  const RowKey key(version.revision(), false);
-  const Result<bool> found =
-      view_ == nullptr ? store_.backend().get(key.view(), bytes.get()) : view_->get(key.view(), bytes.get());
-  if (!found.ok()) return found.status();
-  if (!*found || bytes->size() != version.size) {
+  Result<PairBytes> bytes =
+      view_ == nullptr ? PairBytes(store_.load_pair(version.revision())) : fetch_pinned(version.revision());
+  if (bytes.ok() && (*bytes == nullptr || (*bytes)->size() != version.size)) {
     return Status(base::Code::kDataLoss,
                   "the store lacks the row of revision " + std::to_string(version.main) + " that its index knows");
   }
-  return PairBytes(std::move(bytes));
+  return bytes;
+}
+
+// Null: not there.
+Result<PairBytes> RangeReader::fetch_pinned(Revision revision) const {
+  const RowKey key(revision, false);
+  auto bytes = std::make_shared<std::string>();
+  const Revision last = std::exchange(last_row_, revision);
+  if (revision > last && revision.main - last.main <= kNearRevisions) {
+    if (rows_ == nullptr) {
+      rows_ = view_->iterate();
+      rows_->seek(key.view());
+    }
+    for (int64_t steps = 0; rows_->valid() && rows_->key() < key.view(); ++steps) {
+      if (steps < kNearRevisions) {
+        rows_->next();
+      } else {
+        rows_->seek(key.view());
+      }
+    }
+    if (!rows_->status().ok()) return rows_->status();
+    if (rows_->valid() && rows_->key() == key.view()) {
+      bytes->assign(rows_->value());
+      return PairBytes(std::move(bytes));
+    }
+    // Behind it already, when the order went back and forth.
+  }
+  const Result<bool> found = view_->get(key.view(), bytes.get());
+  if (!found.ok()) return found.status();
+  return *found ? PairBytes(std::move(bytes)) : PairBytes();
 }
 
 Result<PairBytes> RangeReader::encode(const Pair& pair) const {
@@ -418,6 +446,8 @@ Result<bool> RangeReader::read(std::string* out, size_t bytes_max) {
     out->append(bytes);
     return out->size() - begin <= bytes_max;
   });
+  rows_.reset();  // It would keep files of the engine while a slow client thinks.
+  last_row_ = {};
   if (!through.ok() || !*through) return through.ok() ? Result<bool>(true) : through;
   wire::append_range_tail(more_, count_, *out);
   done_ = true;

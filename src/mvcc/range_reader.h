@@ -22,8 +22,9 @@
 #include "wire/codec.h"
 
 namespace storage {
+class EngineIterator;
 class View;
-}
+}  // namespace storage
 
 namespace mvcc {
 
@@ -107,6 +108,7 @@ class RangeReader {
   base::Status sort_items();
   void finish_measure();
   base::Result<PairBytes> fetch(const KeyRecord* record, const Version& version) const;
+  base::Result<PairBytes> fetch_pinned(Revision revision) const;
   base::Result<PairBytes> encode(const Pair& pair) const;
   base::Result<PairBytes> encode(const Item& item) const;
   // Hands all pairs from here on to `sink` until it returns false. True: none are left.
@@ -136,6 +138,10 @@ class RangeReader {
   int64_t count_ = 0;
   bool more_ = false;
   uint64_t pairs_ = 0;
+
+  // Keys that were put in order have their rows side by side: within one read() the next row is often a step away.
+  mutable std::unique_ptr<storage::EngineIterator> rows_;
+  mutable Revision last_row_;
 
   Place place_;
   uint64_t produced_ = 0;
