@@ -45,6 +45,15 @@ void AsioLoop::fire() {
   if (armed_for_ == base::Instant::max()) arm();
 }
 
+LoopThread::LoopThread(const char* name) : guard_(context_.get_executor()), thread_([this] { context_.run(); }) {
+  pthread_setname_np(thread_.native_handle(), name);
+}
+
+LoopThread::~LoopThread() {
+  context_.stop();
+  thread_.join();
+}
+
 WorkerThread::WorkerThread(asio::io_context& home, const char* name)
     : home_(home), guard_(context_.get_executor()), thread_([this] { context_.run(); }) {
   pthread_setname_np(thread_.native_handle(), name);

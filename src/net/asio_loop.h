@@ -33,6 +33,21 @@ class AsioLoop final : public base::Loop {
   std::map<base::TimerId, base::Instant> when_;
 };
 
+// An io_context with a thread that runs it until this is destroyed; what is queued then is dropped.
+class LoopThread {
+ public:
+  explicit LoopThread(const char* name);
+  ~LoopThread();
+  LoopThread(const LoopThread&) = delete;
+  LoopThread& operator=(const LoopThread&) = delete;
+  asio::io_context& context() { return context_; }
+
+ private:
+  asio::io_context context_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> guard_;
+  std::thread thread_;
+};
+
 // One thread; stops after the work already submitted when destroyed (results of that work are not reported any more if the
 // home context no longer runs).
 class WorkerThread final : public base::Worker {

@@ -62,6 +62,7 @@ class Process {
     std::vector<std::unique_ptr<net::Listener>> listeners;
   };
 
+  std::vector<asio::io_context*> net_loops();
   Status bind();
   Status bind(Port port, const Urls& urls, bool grpc, bool http);
   Status open();
@@ -75,6 +76,7 @@ class Process {
   base::RealClock clock_;
   io::RealDisk disk_;
   asio::io_context home_{1};
+  std::vector<std::unique_ptr<net::LoopThread>> net_threads_;  // --net-threads; none: home owns the connections too
   net::AsioLoop loop_;
   Metrics metrics_;
   std::unique_ptr<Node> node_;
@@ -85,12 +87,18 @@ class Process {
   net::WorkerThread disk_worker_, helper_worker_;  // last: what they are at ends before anything above goes
 };
 
+std::vector<asio::io_context*> Process::net_loops() {
+  std::vector<asio::io_context*> loops;
+  for (const auto& thread : net_threads_) loops.push_back(&thread->context());
+  return loops;
+}
+
 Status Process::bind(Port port, const Urls& urls, bool grpc, bool http) {
   if (urls.empty()) return {};
   Front front;
   front.port = port;
   front.options = rpc_options(config_, grpc, http);
-  front.server = std::make_unique<rpc::Server>(home_, std::vector<asio::io_context*>(), clock_, front.options);
+  front.server = std::make_unique<rpc::Server>(home_, net_loops(), clock_, front.options);
   net::ListenOptions options;
   options.reuse_port = config_.socket_reuse_port;
   for (const Url& url : urls) {
@@ -231,6 +239,7 @@ int Process::fail(const Status& status) {
 }
 
 int Process::run() {
+  for (uint32_t i = 0; i < config_.net_threads; ++i) net_threads_.push_back(std::make_unique<net::LoopThread>("etcd-net"));
   Status status = bind();
   if (status.ok()) status = open();
   if (!status.ok()) return fail(status);
@@ -250,6 +259,7 @@ int Process::run() {
   }
   node_->start([this] { on_ready(); });
   home_.run();
+  net_threads_.clear();
   base::log::info("closed etcd server", {{"name", config_.name},
                                          {"data-dir", config_.data_dir},
                                          {"advertise-peer-urls", texts(config_.advertise_peer_urls)},
