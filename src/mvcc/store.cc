@@ -51,10 +51,15 @@ Version make_version(Revision revision, size_t size, bool tombstone, bool has_le
   return version;
 }
 
+Options with_defaults(Options options) {
+  if (options.compaction_batch_rows == 0) options.compaction_batch_rows = Options().compaction_batch_rows;
+  return options;
+}
+
 }  // namespace
 
 Store::Store(storage::Backend& backend, const Options& options)
-    : backend_(backend), options_(options), hot_(options.hot_bytes_max) {}
+    : backend_(backend), options_(with_defaults(options)), hot_(options.hot_bytes_max) {}
 
 Store::~Store() { VERIFY(readers_.empty()); }
 

@@ -39,7 +39,7 @@ using PairBytes = std::shared_ptr<const std::string>;
 
 struct Options {
   size_t hot_bytes_max = 32u << 20;     // newest values kept in memory; 0: none
-  size_t compaction_batch_rows = 1000;  // --compaction-batch-limit
+  size_t compaction_batch_rows = 1000;  // --compaction-batch-limit; 0: this default
 };
 
 // What the store needs of the lessor. Called from the core loop, in log order.
