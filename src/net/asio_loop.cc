@@ -49,7 +49,10 @@ LoopThread::LoopThread(const char* name) : guard_(context_.get_executor()), thre
   pthread_setname_np(thread_.native_handle(), name);
 }
 
-LoopThread::~LoopThread() {
+LoopThread::~LoopThread() { stop(); }
+
+void LoopThread::stop() {
+  if (!thread_.joinable()) return;
   context_.stop();
   thread_.join();
 }

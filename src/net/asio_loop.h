@@ -33,7 +33,7 @@ class AsioLoop final : public base::Loop {
   std::map<base::TimerId, base::Instant> when_;
 };
 
-// An io_context with a thread that runs it until this is destroyed; what is queued then is dropped.
+// An io_context with a thread that runs it until stop(); what is queued then is dropped.
 class LoopThread {
  public:
   explicit LoopThread(const char* name);
@@ -41,6 +41,8 @@ class LoopThread {
   LoopThread(const LoopThread&) = delete;
   LoopThread& operator=(const LoopThread&) = delete;
   asio::io_context& context() { return context_; }
+  // Ends the thread; the context stays for those who still point to it. Once is enough; the destructor does it too.
+  void stop();
 
  private:
   asio::io_context context_{1};

@@ -259,7 +259,7 @@ int Process::run() {
   }
   node_->start([this] { on_ready(); });
   home_.run();
-  net_threads_.clear();
+  for (const auto& thread : net_threads_) thread->stop();
   base::log::info("closed etcd server", {{"name", config_.name},
                                          {"data-dir", config_.data_dir},
                                          {"advertise-peer-urls", texts(config_.advertise_peer_urls)},
