@@ -133,6 +133,7 @@ class Call final : public detail::UnaryState, public http2::Body {
 
   void pull(size_t max);
   void chunk_done(base::Result<std::string> chunk);
+  void begin_observed();
   void observe_end(base::Code code);
 
   const std::shared_ptr<NetLoop> loop_;
@@ -185,6 +186,7 @@ class Call final : public detail::UnaryState, public http2::Body {
   std::shared_ptr<StreamHandle> handle_;
   bool source_busy_ = false;
   bool source_dead_ = false;
+  base::Instant began_{};
 
   std::atomic<bool> cancelled_{false};
 };

@@ -24,11 +24,11 @@ void UnaryState::operator delete(UnaryState* state, std::destroying_delete_t) {
 void Call::receive_at_home(CallMessage message) {
   switch (message.kind) {
     case Kind::kUnary:
-      if (core_->observer) core_->observer(method_->path, false, std::nullopt);
+      begin_observed();
       method_->unary(UnaryCall(std::unique_ptr<detail::UnaryState>(this)));
       break;
     case Kind::kStream:
-      if (core_->observer) core_->observer(method_->path, true, std::nullopt);
+      begin_observed();
       handle_ = std::make_shared<StreamHandle>(this, take_metadata());
       net::spawn(loop_->home().get_executor(), "rpc stream handler", handle_->serve(method_, core_->observer));
       break;
@@ -115,8 +115,14 @@ void Call::chunk_done(Result<std::string> chunk) {
   loop_->to_owner(std::move(out));
 }
 
+void Call::begin_observed() {
+  if (!core_->observer) return;
+  began_ = loop_->clock().now();
+  core_->observer(method_->path, method_->stream != nullptr, std::nullopt, base::Duration(0));
+}
+
 void Call::observe_end(Code code) {
-  if (core_->observer) core_->observer(method_->path, false, code);
+  if (core_->observer) core_->observer(method_->path, method_->stream != nullptr, code, loop_->clock().now() - began_);
 }
 
 // --- UnaryCall
@@ -173,10 +179,11 @@ StreamHandle::StreamHandle(Call* call, Metadata metadata)
 }
 
 asio::awaitable<void> StreamHandle::serve(const Method* method, Server::CallObserver observer) {
+  const base::Instant began = loop_->clock().now();
   const std::shared_ptr<StreamHandle> self = shared_from_this();
   std::shared_ptr<ServerStream> stream = self;
   Status status = co_await method->stream(std::move(stream));
-  if (observer) observer(method->path, true, status.code());
+  if (observer) observer(method->path, true, status.code(), loop_->clock().now() - began);
   returned_ = true;
   if (!dead_) {
     CallMessage out;

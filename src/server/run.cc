@@ -1,5 +1,6 @@
 #include "server/run.h"
 
+#include <absl/container/flat_hash_map.h>
 #include <unistd.h>
 
 #include <asio.hpp>
@@ -82,6 +83,7 @@ class Process {
   std::unique_ptr<Node> node_;
   std::unique_ptr<Pages> pages_;
   std::vector<Front> fronts_;
+  absl::flat_hash_map<const char*, const GrpcMethodMetrics*> methods_;  // by the path's bytes, which a method has for life
   asio::signal_set signals_;
   int stopped_by_ = 0;
   net::WorkerThread disk_worker_, helper_worker_;  // last: what they are at ends before anything above goes
@@ -168,13 +170,14 @@ void Process::serve(Front& front) {
     add_kv_service(server, *node_);
     add_cluster_service(server, *node_);
     add_maintenance_service(server, *node_);
-    server.set_call_observer([this](std::string_view path, bool, std::optional<base::Code> ended) {
-      const GrpcMethodMetrics* method = metrics_.grpc_method(path);
-      if (method == nullptr) return;
+    server.set_call_observer([this](std::string_view path, bool, std::optional<base::Code> ended, base::Duration took) {
+      const auto [known, fresh] = methods_.try_emplace(path.data(), nullptr);
+      if (fresh) known->second = metrics_.grpc_method(path);
+      if (known->second == nullptr) return;
       if (ended)
-        method->end(*ended, 0);
+        known->second->end(*ended, took.count());
       else
-        method->begin();
+        known->second->begin();
     });
   }
   if (front.options.serve_http) {

@@ -79,7 +79,8 @@ TEST_CASE("rpc: a unary call carries request, metadata, deadline and answer") {
       call.finish("re: " + std::string(call.request()));
     });
     std::vector<std::string> observed;
-    server->set_call_observer([&](std::string_view p, bool streaming, std::optional<base::Code> ended) {
+    server->set_call_observer([&](std::string_view p, bool streaming, std::optional<base::Code> ended, base::Duration took) {
+      CHECK((ended ? took.count() > 0 : took.count() == 0));
       observed.push_back(std::string(p) + (streaming ? " stream" : " unary") +
                          (ended ? " " + std::string(base::code_name(*ended)) : ""));
     });
