@@ -64,6 +64,7 @@ class TokenBucket {
     left_ = std::min<size_t>(burst_, left_ + static_cast<size_t>(back));
     since_ = now;
   }
+  void give(size_t tokens) { left_ = std::min(burst_, left_ + tokens); }
   bool take() {
     if (left_ == 0) return false;
     --left_;
@@ -144,13 +145,16 @@ struct Callbacks {
     bool allowed = true;
     switch (frame->type) {
       case NGHTTP2_HEADERS:
+        me.control.give(kControlFramesPerMessage);
+        break;
       case NGHTTP2_WINDOW_UPDATE:
       case NGHTTP2_CONTINUATION:  // nghttp2 bounds these two itself.
       case NGHTTP2_RST_STREAM:
       case NGHTTP2_GOAWAY:
         break;
       case NGHTTP2_DATA:
-        if (frame->length == 0 && (frame->flags & NGHTTP2_FLAG_END_STREAM) == 0) allowed = me.control.take();
+        if (frame->length > 0) me.control.give(kControlFramesPerMessage);
+        else if ((frame->flags & NGHTTP2_FLAG_END_STREAM) == 0) allowed = me.control.take();
         break;
       default:
         allowed = me.control.take();
