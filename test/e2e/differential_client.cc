@@ -4,9 +4,8 @@
 //   differential_client --a URL --b URL [--seed N] [--ops N]
 //
 // Both servers must be fresh (revision 1). Calls go one after the other, so the order is the same on both sides. What may
-// differ by nature is taken out before comparing: cluster id, member id and term of the headers; and the order of pairs that
-// are equal in what they are sorted by, for Go's sort is not stable. The first difference is printed with the seed, the number
-// of the call and both answers. Last line: "N passed, N failed" (calls).
+// differ by nature is taken out before comparing: cluster id, member id and term of the headers. The first difference is
+// printed with the seed, the number of the call and both answers. Last line: "N passed, N failed" (calls).
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
@@ -219,58 +218,15 @@ void clear_identity(etcdserverpb::ResponseHeader* header) {
   header->clear_raft_term();
 }
 
-using mvccpb::KeyValue;
-
-bool equal_in(RangeRequest::SortTarget target, const KeyValue& a, const KeyValue& b) {
-  switch (target) {
-    case RangeRequest::VERSION: return a.version() == b.version();
-    case RangeRequest::CREATE: return a.create_revision() == b.create_revision();
-    case RangeRequest::MOD: return a.mod_revision() == b.mod_revision();
-    case RangeRequest::VALUE: return a.value() == b.value();
-    default: return a.key() == b.key();
-  }
-}
-
-// Brings each run of pairs that are equal in the sort target into key order. Of a last run that the limit cut, which pairs
-// are there is left open too: only the target stays.
-void order_ties(const RangeRequest& request, etcdserverpb::RangeResponse& response) {
-  const RangeRequest::SortTarget target = request.sort_target();
-  auto& pairs = *response.mutable_kvs();
-  for (int begin = 0, end = 0; begin < pairs.size(); begin = end) {
-    while (end < pairs.size() && equal_in(target, pairs[begin], pairs[end])) ++end;
-    std::sort(pairs.begin() + begin, pairs.begin() + end, [](const auto& a, const auto& b) { return a.key() < b.key(); });
-    if (target == RangeRequest::KEY || end < pairs.size() || !response.more()) continue;
-    for (int i = begin; i < end; ++i) {
-      KeyValue kept;
-      if (target == RangeRequest::VERSION) kept.set_version(pairs[i].version());
-      if (target == RangeRequest::CREATE) kept.set_create_revision(pairs[i].create_revision());
-      if (target == RangeRequest::MOD) kept.set_mod_revision(pairs[i].mod_revision());
-      if (target == RangeRequest::VALUE) kept.set_value(pairs[i].value());
-      pairs[i] = kept;
-    }
-  }
-}
-
-template <class Request, class Response>
-void forget_what_may_differ(const Request&, Response& response) {
+template <class Response>
+void forget_identity(Response& response) {
   if (response.has_header()) clear_identity(response.mutable_header());
 }
 
-void forget_what_may_differ(const RangeRequest& request, etcdserverpb::RangeResponse& response) {
-  if (response.has_header()) clear_identity(response.mutable_header());
-  order_ties(request, response);
-}
-
-void forget_what_may_differ(const etcdserverpb::TxnRequest& request, etcdserverpb::TxnResponse& response) {
-  if (response.has_header()) clear_identity(response.mutable_header());
-  const auto& branch = response.succeeded() ? request.success() : request.failure();
-  for (int i = 0; i < std::min(branch.size(), response.responses_size()); ++i) {
-    auto& answer = *response.mutable_responses(i);
-    if (branch[i].has_request_range() && answer.has_response_range()) {
-      forget_what_may_differ(branch[i].request_range(), *answer.mutable_response_range());
-    } else if (branch[i].has_request_txn() && answer.has_response_txn()) {
-      forget_what_may_differ(branch[i].request_txn(), *answer.mutable_response_txn());
-    }
+void forget_identity(etcdserverpb::TxnResponse& txn) {
+  if (txn.has_header()) clear_identity(txn.mutable_header());
+  for (auto& op : *txn.mutable_responses()) {
+    if (op.has_response_txn()) forget_identity(*op.mutable_response_txn());
   }
 }
 
@@ -311,8 +267,8 @@ class Differential {
       ++errors_;
     } else {
       if (a->has_header()) maker_.saw(revision_ = a->header().revision());
-      forget_what_may_differ(request, *a);
-      forget_what_may_differ(request, *b);
+      forget_identity(*a);
+      forget_identity(*b);
       if (!google::protobuf::util::MessageDifferencer::Equals(*a, *b)) return differ(path, request, a, b);
     }
     ++passed_;
