@@ -165,6 +165,14 @@ class Member {
     require(read.ok());
     return rows;
   }
+  bool would_keep() {
+    const mvcc::KeyIndex& index = store_->index();
+    for (auto at = index.begin(); at.valid(); at.next()) {
+      const auto cut = at.record().cut(store_->current_revision());
+      if (cut.kept && !at.record().version(*cut.kept).tombstone) return true;
+    }
+    return false;
+  }
   uint32_t hash() {
     mvcc::HashTask task(*store_, 0);
     run(task);
@@ -258,8 +266,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (a.ok()) require(a->revision == b->revision);
     require(eager.store().current_revision() == lazy.store().current_revision());
   }
-  // With no key left, what is hashed depends on how far compactions got: in etcd too.
-  if (eager.store().keys() > 0) require(eager.hash() == lazy.hash());
+  // If a compaction now would keep no put, what is hashed depends on how far compactions got: in etcd too.
+  if (eager.would_keep()) require(eager.hash() == lazy.hash());
   lazy.compact();
   require(eager.state() == lazy.state());
   eager.store().index().verify_for_test();
