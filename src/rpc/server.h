@@ -176,8 +176,8 @@ class Server {
   };
   Stats stats() const;
 
-  // Called on the home loop for each gRPC call that begins and ends; for metrics (grpc_server_started_total, ...). `path` points
-  // to the same bytes for all calls of a method. `took`: since it began; 0 at the beginning.
+  // Called on the home loop for each gRPC call that begins and ends; for metrics (grpc_server_started_total, ...).
+  // `path` points to the same bytes for all calls of a method. `took`: since it began; 0 at the beginning.
   using CallObserver =
       std::function<void(std::string_view path, bool streaming, std::optional<base::Code> ended, base::Duration took)>;
   void set_call_observer(CallObserver observer);
