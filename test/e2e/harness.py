@@ -8,9 +8,11 @@ Black box: the same tests run against real etcd. Which programs are used is told
 Nothing here sleeps: a wait is a wait for a line of the log, for the end of a process or for bytes on a socket, with a limit.
 """
 
+import fcntl
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -39,10 +41,27 @@ def is_ours():
     return os.path.realpath(SERVER) != os.path.realpath(Path(os.environ.get("ETCD_REFERENCE", "/nonexistent")) / "etcd")
 
 
+PORTS = range(15000, 20000)  # below those the kernel gives to clients
+taken = []  # the locked files of this process's ports
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port nobody listens on, ours until this process ends: other tests that run now see the lock."""
+    folder = Path(tempfile.gettempdir(), f"etcd-e2e-ports-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for port in random.sample(PORTS, len(PORTS)):
+        lock = open(folder / str(port), "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+            continue
+        taken.append(lock)
+        return port
+    raise AssertionError("no free port")
 
 
 def clean_environment(extra=None):

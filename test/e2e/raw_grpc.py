@@ -85,7 +85,7 @@ class Connection:
 
     def finish(self, stream):
         """Reads to the end of that stream; returns the bytes of its DATA frames. Windows are not given back."""
-        data = b""
+        data = bytearray()
         while True:
             got = self.read_frame()
             if got is None or got[0] == GOAWAY or got[0] == RST_STREAM and got[2] == stream:
@@ -94,7 +94,7 @@ class Connection:
             if number == stream and kind == DATA:
                 data += payload
             if number == stream and flags & END_STREAM:
-                return data
+                return bytes(data)
 
     def call(self, path, message):
         return self.finish(self.start(path, message))
