@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -28,11 +29,33 @@ def call(*command, **options):
     subprocess.run(command, check=True, **options)
 
 
+# What a machine's kernel gives, in a mount namespace of the command's own: nothing of this machine's is bound in, and all of it
+# is gone when the command ends.
+MOUNTS = """
+set -e
+mount -t proc proc "$0/proc"
+mount -t tmpfs -o mode=755 tmpfs "$0/dev"
+mkdir "$0/dev/pts" "$0/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=666 devpts "$0/dev/pts"
+mount -t tmpfs tmpfs "$0/dev/shm"
+ln -s pts/ptmx "$0/dev/ptmx"
+ln -s /proc/self/fd "$0/dev/fd"
+mknod -m 666 "$0/dev/null" c 1 3
+mknod -m 666 "$0/dev/zero" c 1 5
+mknod -m 666 "$0/dev/full" c 1 7
+mknod -m 666 "$0/dev/random" c 1 8
+mknod -m 666 "$0/dev/urandom" c 1 9
+mknod -m 666 "$0/dev/tty" c 5 0
+exec chroot "$0" sh -c "cd /etcd && $1"
+"""
+
+
 def remove(root):
-    mounts = [line.split()[1] for line in open("/proc/mounts") if line.split()[1].startswith(f"{root}/")]
-    for mount in sorted(mounts, reverse=True):
-        call("umount", "-l", mount)
-    shutil.rmtree(root, ignore_errors=True)
+    """Deletes the folder; refuses if anything is mounted in it, and never leaves its file system."""
+    for line in open("/proc/mounts"):
+        if line.split()[1].startswith(f"{root}/"):
+            raise AssertionError(f"still mounted: {line.split()[1]}")
+    call("rm", "-rf", "--one-file-system", root)
 
 
 def machine(name):
@@ -51,10 +74,6 @@ def machine(name):
     for path in ("etc/resolv.conf", "etc/hosts"):
         shutil.copy("/" + path, root / path)
     call("git", "clone", "-q", "--no-hardlinks", f"file://{harness.TOP}", root / "etcd")
-    call("mount", "-t", "proc", "proc", root / "proc")
-    call("mount", "-t", "sysfs", "sysfs", root / "sys")
-    call("mount", "--rbind", "/dev", root / "dev")
-    call("mount", "--make-rslave", root / "dev")
     return root
 
 
@@ -67,7 +86,8 @@ def readme_command(name):
 def inside(root, command):
     """Starts it as a user of that machine would; what it starts dies with it."""
     environment = ENVIRONMENT | {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    words = ["unshare", "--pid", "--fork", "--kill-child", "chroot", root, "sh", "-c", f"cd /etcd && {command}"]
+    words = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+             "sh", "-c", MOUNTS, root, command]
     return subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
