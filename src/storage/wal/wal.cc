@@ -327,6 +327,8 @@ void Wal::encode(std::span<const WalEntry> entries, const HardState& state, WalB
     encode_hard_state(state, message);
     add_record(wal::kState, message, batch->bytes_);
   }
+  // A restart may find the segment full and not cut yet; with nothing to write that waits for the next batch.
+  if (batch->empty()) return;
   encode_offset_ += batch->bytes_.size();
   if (encode_offset_ < options_.segment_bytes) return;
   batch->cut_ = true;

@@ -437,6 +437,29 @@ TEST_CASE("wal: disk trouble is reported") {
   }
 }
 
+// Killed between the write that filled a segment and its cut: the first batch after the restart may have nothing to write.
+TEST_CASE("wal: an empty batch behind a full segment leaves the cut to the next one") {
+  const QuietLog quiet;
+  io::MemDisk disk;
+  const HardState state{Term(1), NodeId(7), Index(1)};
+  auto log = create(disk);
+  REQUIRE(save(*log, {entry(1, 1, std::string(kSmallSegment, 'x'))}, state).ok());
+  log.reset();
+  log = std::move(open(disk, small_segments()).first);
+  WalBatch batch;
+  log->encode({}, HardState(), &batch);
+  CHECK(batch.empty());
+  CHECK_FALSE(batch.must_sync());
+  REQUIRE(log->write(batch).ok());
+  REQUIRE(save(*log, {entry(2, 1, "behind the full segment")}, HardState()).ok());
+  REQUIRE(save(*log, {entry(3, 1, "in the next")}, HardState()).ok());
+  CHECK(log->locked_segments() == 2);
+  log.reset();
+  const WalContents contents = std::move(open(disk, small_segments()).second);
+  CHECK(contents.entries.size() == 3);
+  CHECK(contents.state == state);
+}
+
 TEST_CASE("wal: prepare works in bounded steps ahead of the writer and then rests") {
   io::MemDisk disk;
   auto log = create(disk);
