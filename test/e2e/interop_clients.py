@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Unmodified client libraries, and etcdctl of older versions, see the same on our member as on one of real etcd.
 
-Builds what is missing into ETCD_TEST_PROGRAMS/clients from the registries of Go, npm and Maven. A library whose tool chain is not
-installed is left out, and said so. ONLY=name,name runs some: go-3.4 go-3.5 go-3.6 go-3.7 node python java etcdctl-3.4 ...
+Builds what is missing into ETCD_TEST_PROGRAMS/clients from the registries of Go, npm and Maven. A library whose tool chain is
+not installed is left out, and said so. ONLY=name,name runs some: go-3.4 go-3.5 go-3.6 go-3.7 node python java etcdctl-3.4 ...
 """
 
 import difflib
@@ -33,13 +33,15 @@ GO_VERSIONS = {"3.4": None, "3.5": "v3.5.33", "3.6": "v3.6.14", "3.7": "v3.7.1"}
 GO_ENVIRONMENT = {"GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
 
 CTL_STORY = [
-    "put a 1", "put a 2 --prev-kv", "put b 2", "get a", "get a --hex", "get '' --prefix --keys-only", "get a -w fields", "get c",
+    "put a 1", "put a 2 --prev-kv", "put b 2", "get a", "get a --hex", "get '' --prefix --keys-only", "get a -w fields",
+    "get c",
     "get a b --limit 1", "get --from-key a --sort-by VERSION --order DESCEND", "get a --print-value-only", "del b --prev-kv",
-    "lease grant 100", "lease list", "lease timetolive LEASE --keys", "put l x --lease LEASE", "get l", "lease timetolive LEASE --keys",
-    "lease keep-alive LEASE --once", "lease revoke LEASE", "lease timetolive LEASE", "get l", "lease revoke LEASE",
-    "txn < value(\"a\") = \"2\"\n\nput a 3\nget a\n\nput a 4\n\n", "txn < ver(\"a\") > \"9\"\n\nput a 3\n\nget a\n\n",
-    "alarm list", "alarm disarm", "defrag", "endpoint health", "endpoint status", "compaction 3", "compaction 3", "get a --rev 2",
-    "get a --rev 99", "put '' x", "get", "put a --lease 4711 x", "member list", "compaction 4 --physical", "check perf --load nonsense",
+    "lease grant 100", "lease list", "lease timetolive LEASE --keys", "put l x --lease LEASE", "get l",
+    "lease timetolive LEASE --keys", "lease keep-alive LEASE --once", "lease revoke LEASE", "lease timetolive LEASE", "get l",
+    "lease revoke LEASE", "txn < value(\"a\") = \"2\"\n\nput a 3\nget a\n\nput a 4\n\n",
+    "txn < ver(\"a\") > \"9\"\n\nput a 3\n\nget a\n\n", "alarm list", "alarm disarm", "defrag", "endpoint health",
+    "endpoint status", "compaction 3", "compaction 3", "get a --rev 2", "get a --rev 99", "put '' x", "get",
+    "put a --lease 4711 x", "member list", "compaction 4 --physical", "check perf --load nonsense",
 ]
 
 
@@ -160,8 +162,8 @@ class Clients(unittest.TestCase):
             harness.SERVER = str((harness.BIN if server == "ours" else REFERENCE) / "etcd")
             with harness.Member() as member:
                 texts[server] = normal(tell(member.client_url))
-        difference = "\n".join(difflib.unified_diff(texts["reference"].splitlines(), texts["ours"].splitlines(), "real etcd", "ours",
-                                                    lineterm=""))
+        lines = [texts[server].splitlines() for server in ("reference", "ours")]
+        difference = "\n".join(difflib.unified_diff(*lines, "real etcd", "ours", lineterm=""))
         self.assertFalse(difference, f"{name} sees a difference:\n{difference}")
         self.assertGreater(len(texts["ours"].splitlines()), 20, texts["ours"])
 

@@ -130,7 +130,8 @@ func watches(ctx context.Context, c *clientv3.Client) {
 	events("live", live, 5)
 	events("deletes", filtered, 1)
 	events("past", c.Watch(inner, "w/", clientv3.WithPrefix(), clientv3.WithRev(first.Header.Revision)), 5)
-	events("past fragmented", c.Watch(inner, "w/", clientv3.WithPrefix(), clientv3.WithFragment(), clientv3.WithRev(first.Header.Revision)), 5)
+	fragmented := clientv3.WithFragment()
+	events("past fragmented", c.Watch(inner, "w/", clientv3.WithPrefix(), fragmented, clientv3.WithRev(first.Header.Revision)), 5)
 	events("empty range", c.Watch(inner, "w/b", clientv3.WithRange("w/a")), 1)
 	check(c.RequestProgress(inner))
 	select {

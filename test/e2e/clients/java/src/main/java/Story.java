@@ -61,7 +61,8 @@ public final class Story {
 
   private static String text(List<KeyValue> pairs) {
     final StringBuilder out = new StringBuilder();
-    for (KeyValue pair : pairs) out.append(pair.getKey()).append('=').append(pair.getValue()).append('@').append(pair.getVersion()).append(' ');
+    for (KeyValue pair : pairs)
+      out.append(pair.getKey()).append('=').append(pair.getValue()).append('@').append(pair.getVersion()).append(' ');
     return out.toString().trim();
   }
 
@@ -70,16 +71,21 @@ public final class Story {
     put("kv/b", "2");
     put("kv/c", "3");
     say("get", text(done(kv.get(bytes("kv/a"))).getKvs()));
-    final GetOption prefix = GetOption.builder().isPrefix(true).withSortField(GetOption.SortTarget.KEY)
-        .withSortOrder(GetOption.SortOrder.DESCEND).build();
+    final GetOption prefix = GetOption.builder()
+                                 .isPrefix(true)
+                                 .withSortField(GetOption.SortTarget.KEY)
+                                 .withSortOrder(GetOption.SortOrder.DESCEND)
+                                 .build();
     final GetResponse all = done(kv.get(bytes("kv/"), prefix));
     say("prefix", all.getCount(), all.isMore(), text(all.getKvs()));
     final GetResponse limited = done(kv.get(bytes("kv/"), GetOption.builder().isPrefix(true).withLimit(2).build()));
     say("limit", limited.getCount(), limited.isMore(), text(limited.getKvs()));
-    say("previous", text(List.of(done(kv.put(bytes("kv/a"), bytes("4"), PutOption.builder().withPrevKV().build())).getPrevKv())));
+    say("previous",
+        text(List.of(done(kv.put(bytes("kv/a"), bytes("4"), PutOption.builder().withPrevKV().build())).getPrevKv())));
     say("old", text(done(kv.get(bytes("kv/a"), GetOption.builder().withRevision(first).build())).getKvs()));
     say("serializable", text(done(kv.get(bytes("kv/a"), GetOption.builder().withSerializable(true).build())).getKvs()));
-    say("deleted", text(done(kv.delete(bytes("kv/"), DeleteOption.builder().isPrefix(true).withPrevKV(true).build())).getPrevKvs()));
+    say("deleted",
+        text(done(kv.delete(bytes("kv/"), DeleteOption.builder().isPrefix(true).withPrevKV(true).build())).getPrevKvs()));
   }
 
   private void transactions() throws Exception {
@@ -93,7 +99,8 @@ public final class Story {
     say("txn failed", no.isSucceeded(), text(no.getGetResponses().get(0).getKvs()));
     final Op nested = Op.txn(new Cmp[] {same}, new Op[] {put}, new Op[] {Op.delete(bytes("txn/a"), DeleteOption.DEFAULT)});
     final TxnResponse outer = done(kv.txn().Then(nested).commit());
-    say("nested", outer.getTxnResponses().get(0).isSucceeded(), outer.getTxnResponses().get(0).getDeleteResponses().get(0).getDeleted());
+    say("nested", outer.getTxnResponses().get(0).isSucceeded(),
+        outer.getTxnResponses().get(0).getDeleteResponses().get(0).getDeleted());
   }
 
   private static String event(WatchEvent event) {
@@ -106,23 +113,30 @@ public final class Story {
     final BlockingQueue<String> seen = new LinkedBlockingQueue<>();
     final WatchOption option = WatchOption.builder().isPrefix(true).withPrevKV(true).build();
     long first;
-    try (Watch.Watcher live = watch.watch(bytes("w/"), option, response -> response.getEvents().forEach(e -> seen.add(event(e))))) {
+    try (Watch.Watcher live =
+             watch.watch(bytes("w/"), option, response -> response.getEvents().forEach(e -> seen.add(event(e))))) {
       first = put("w/a", "1").getHeader().getRevision();
       put("w/a", "2");
       done(kv.delete(bytes("w/a")));
-      done(kv.txn().Then(Op.put(bytes("w/b"), bytes("b"), PutOption.DEFAULT), Op.put(bytes("w/c"), bytes("c"), PutOption.DEFAULT)).commit());
+      done(kv.txn()
+              .Then(Op.put(bytes("w/b"), bytes("b"), PutOption.DEFAULT), Op.put(bytes("w/c"), bytes("c"), PutOption.DEFAULT))
+              .commit());
       for (int i = 0; i < 5; ++i) say("watched", String.valueOf(seen.poll(WAIT_SECONDS, TimeUnit.SECONDS)));
     }
     seen.clear();
     final WatchOption past = WatchOption.builder().isPrefix(true).withRevision(first).withNoDelete(true).build();
-    try (Watch.Watcher old = watch.watch(bytes("w/"), past, response -> response.getEvents().forEach(e -> seen.add(event(e))))) {
+    try (
+        Watch.Watcher old = watch.watch(bytes("w/"), past, response -> response.getEvents().forEach(e -> seen.add(event(e))))) {
       for (int i = 0; i < 4; ++i) say("watched from the past", String.valueOf(seen.poll(WAIT_SECONDS, TimeUnit.SECONDS)));
     }
     final long now = put("w/a", "9").getHeader().getRevision();
     done(kv.compact(now, CompactOption.builder().withCompactPhysical(true).build()));
     final BlockingQueue<String> errors = new LinkedBlockingQueue<>();
-    try (Watch.Watcher compacted = watch.watch(bytes("w/"), WatchOption.builder().withRevision(first).build(),
-        Watch.listener(response -> {}, error -> errors.add(error.getClass().getSimpleName() + ": " + error.getMessage().replaceAll("[0-9]+", "N"))))) {
+    try (
+        Watch.Watcher compacted = watch.watch(bytes("w/"), WatchOption.builder().withRevision(first).build(),
+            Watch.listener(response
+                -> {},
+                error -> errors.add(error.getClass().getSimpleName() + ": " + error.getMessage().replaceAll("[0-9]+", "N"))))) {
       say("compacted", String.valueOf(errors.poll(WAIT_SECONDS, TimeUnit.SECONDS)));
     }
   }
@@ -161,7 +175,8 @@ public final class Story {
     say("gone", done(lease.timeToLive(id, LeaseOption.DEFAULT)).getTTL());
     final long brief = done(lease.grant(1)).getID();
     final BlockingQueue<String> seen = new LinkedBlockingQueue<>();
-    try (Watch.Watcher live = client.getWatchClient().watch(bytes("l/b"), response -> response.getEvents().forEach(e -> seen.add(event(e))))) {
+    try (Watch.Watcher live =
+             client.getWatchClient().watch(bytes("l/b"), response -> response.getEvents().forEach(e -> seen.add(event(e))))) {
       done(kv.put(bytes("l/b"), bytes("x"), PutOption.builder().withLeaseId(brief).build()));
       say("put", String.valueOf(seen.poll(WAIT_SECONDS, TimeUnit.SECONDS)));
       say("expired", String.valueOf(seen.poll(WAIT_SECONDS, TimeUnit.SECONDS)));
@@ -198,7 +213,11 @@ public final class Story {
     refused("future", () -> done(kv.get(bytes("x"), GetOption.builder().withRevision(1_000_000_000).build())));
     refused("lease", () -> done(kv.put(bytes("x"), bytes("1"), PutOption.builder().withLeaseId(4711).build())));
     refused("revoke", () -> done(client.getLeaseClient().revoke(4711)));
-    refused("twice", () -> done(kv.txn().Then(Op.put(bytes("x"), bytes("1"), PutOption.DEFAULT), Op.put(bytes("x"), bytes("2"), PutOption.DEFAULT)).commit()));
+    refused("twice",
+        ()
+            -> done(kv.txn()
+                    .Then(Op.put(bytes("x"), bytes("1"), PutOption.DEFAULT), Op.put(bytes("x"), bytes("2"), PutOption.DEFAULT))
+                    .commit()));
   }
 
   public static void main(String[] args) throws Exception {
