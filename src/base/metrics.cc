@@ -43,10 +43,10 @@ Histogram::Histogram(Buckets bounds) : bounds_(std::move(bounds)) {
   counts_ = std::make_unique<std::atomic<uint64_t>[]>(bounds_->size() + 1);
 }
 
-void Histogram::observe(double value) {
+void Histogram::observe_many(double value, uint64_t times) {
   const size_t i = static_cast<size_t>(std::lower_bound(bounds_->begin(), bounds_->end(), value) - bounds_->begin());
-  counts_[i].store(counts_[i].load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  sum_.store(sum_.load(std::memory_order_relaxed) + value, std::memory_order_relaxed);
+  counts_[i].store(counts_[i].load(std::memory_order_relaxed) + times, std::memory_order_relaxed);
+  sum_.store(sum_.load(std::memory_order_relaxed) + value * static_cast<double>(times), std::memory_order_relaxed);
 }
 
 uint64_t Histogram::count() const {

@@ -47,7 +47,8 @@ Buckets exponential(double start, double factor, int count);
 class Histogram {
  public:
   explicit Histogram(Buckets bounds);
-  void observe(double value);
+  void observe(double value) { observe_many(value, 1); }
+  void observe_many(double value, uint64_t times);
   void observe_ns(int64_t ns) { observe(static_cast<double>(ns) / 1e9); }
   uint64_t count() const;
   double sum() const { return sum_.load(std::memory_order_relaxed); }

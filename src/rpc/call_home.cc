@@ -268,8 +268,8 @@ void StreamHandle::sent(uint64_t bytes) {
   }
 }
 
-void StreamHandle::dead(Status why) {
-  dead_ = true;
+void StreamHandle::end(Status why) {
+  if (closed_) return;
   closed_ = true;
   why_ = std::move(why);
   inbox_.clear();
@@ -278,6 +278,11 @@ void StreamHandle::dead(Status why) {
   drained_ = nullptr;
   const auto callbacks = std::exchange(closed_callbacks_, {});
   for (const auto& callback : callbacks) callback();
+}
+
+void StreamHandle::dead(Status why) {
+  dead_ = true;
+  end(std::move(why));
   release_if_done();
 }
 

@@ -94,6 +94,9 @@ class ServerStream {
   // Called once when the stream dies (client reset, connection lost, server stop); at once if it is dead.
   virtual void on_closed(std::function<void()> callback) = 0;
   virtual bool closed() const = 0;
+  // Ends the stream for its handler, from outside of it: read() and write() give `why` from now on, and the handler returns
+  // it. No effect on a stream that is dead.
+  virtual void end(base::Status why) = 0;
 };
 inline constexpr size_t kStreamQueuedBytesMax = 256 * 1024;
 

@@ -25,6 +25,7 @@ class StreamHandle final : public ServerStream, public std::enable_shared_from_t
   void on_drained(std::function<void()> callback) override { drained_ = std::move(callback); }
   void on_closed(std::function<void()> callback) override;
   bool closed() const override { return closed_; }
+  void end(base::Status why) override;
 
   // From the call.
   asio::awaitable<void> serve(const Method* method, Server::CallObserver observer);

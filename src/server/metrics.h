@@ -114,6 +114,21 @@ struct Metrics {
   Gauge total_put_size{registry, "etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes put so far, keys and values."};
   Gauge current_revision{registry, "etcd_debugging_mvcc_current_revision", "Revision of the store."};
   Gauge compact_revision{registry, "etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."};
+  Gauge watch_streams{registry, "etcd_debugging_mvcc_watch_stream_total", "Watch streams open."};
+  Gauge watchers{registry, "etcd_debugging_mvcc_watcher_total", "Watchers."};
+  Gauge slow_watchers{registry, "etcd_debugging_mvcc_slow_watcher_total", "Watchers behind the present."};
+  Counter watch_events{registry, "etcd_debugging_mvcc_events_total", "Events sent to watchers."};
+  Gauge pending_events{registry, "etcd_debugging_mvcc_pending_events_total", "Events queued for watchers, about."};
+  Histogram watch_stream_duration{registry, "etcd_debugging_server_watch_send_loop_watch_stream_duration_seconds",
+                                  "Time to hand a response with events to its stream.",
+                                  base::metrics::exponential(0.001, 2, 14)};
+  Histogram watch_event_duration{registry, "etcd_debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds",
+                                 "The same by event.", base::metrics::exponential(0.001, 2, 14)};
+  Histogram watch_control_duration{registry, "etcd_debugging_server_watch_send_loop_control_stream_duration_seconds",
+                                   "Time to answer a request of a watch stream.", base::metrics::exponential(0.001, 2, 14)};
+  Histogram watch_progress_duration{registry, "etcd_debugging_server_watch_send_loop_progress_duration_seconds",
+                                    "Time to tell the watchers of a stream their progress.",
+                                    base::metrics::exponential(0.001, 2, 14)};
   Counter compaction_keys{registry, "etcd_debugging_mvcc_db_compaction_keys_total", "Old revisions removed."};
   Gauge compaction_last{registry, "etcd_debugging_mvcc_db_compaction_last",
                         "When a compaction last ended, in seconds since 1970."};

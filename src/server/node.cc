@@ -12,9 +12,11 @@
 #include "rpc.pb.h"
 #include "server/applier.h"
 #include "server/errors.h"
+#include "server/leader_guard.h"
 #include "server/maintainer.h"
 #include "server/metrics.h"
 #include "server/raft_driver.h"
+#include "server/watchers.h"
 #include "storage/keyspace.h"
 
 namespace server {
@@ -107,7 +109,8 @@ Node::Node(const Config& config, Environment environment, DataDir& data)
       alarms_(backend_),
       request_ids_(data.self, environment.loop.clock().unix_ns() / 1'000'000),
       reads_(request_ids_),
-      applier_(std::make_unique<Applier>(*this)) {}
+      applier_(std::make_unique<Applier>(*this)),
+      leader_guard_(std::make_unique<LeaderGuard>(std::chrono::milliseconds(config.election_ms))) {}
 
 Node::~Node() = default;
 
@@ -153,6 +156,8 @@ Status Node::recover(DataDir& data) {
   mvcc::Options options;
   if (config_.compaction_batch_limit > 0) options.compaction_batch_rows = static_cast<size_t>(config_.compaction_batch_limit);
   store_ = std::make_unique<mvcc::Store>(backend_, options);
+  watchers_ = std::make_unique<Watchers>(environment_, config_, *store_);
+  store_->set_observer(watchers_.get());
   status = store_->recover();
   if (!status.ok()) return status;
   base::log::info("kvstore restored", {{"current-rev", store_->current_revision()}});
@@ -189,6 +194,7 @@ void Node::tick() {
   tick_timer_ = environment_.loop.at(next_tick_, [this] { tick(); });
   driver_->tick();
   expire_waits(now);
+  leader_guard_->tick(now, leader() != base::kNoNode);
 }
 
 base::Duration Node::request_timeout() const {
@@ -466,6 +472,7 @@ void Node::stop(std::function<void()> done) {
   environment_.loop.cancel(tick_timer_);
   environment_.loop.cancel(commit_timer_);
   maintainer_->stop();
+  watchers_->stop();
   waiters_.fail_all(errors::stopped());
   reads_.fail_all(errors::stopped());
   driver_->wake();
@@ -483,6 +490,7 @@ std::string Node::metrics_text() {
   metrics.db_total_size.set(static_cast<double>(db_size_bytes()));
   metrics.db_total_size_in_use.set(static_cast<double>(db_size_in_use_bytes()));
   metrics.db_open_read_transactions.set(static_cast<double>(big_reads));
+  watchers_->refresh_metrics();
   metrics.is_learner.set(is_learner() ? 1 : 0);
   metrics.quota_backend_bytes.set(static_cast<double>(quota_bytes()));
   metrics.proposals_committed.set(static_cast<double>(committed_index().value()));

@@ -32,8 +32,10 @@ class Message;
 namespace server {
 
 class Applier;
+class LeaderGuard;
 class Maintainer;
 class RaftDriver;
+class Watchers;
 struct Metrics;
 
 // The threads and the world a member runs in; all outlive it.
@@ -95,6 +97,8 @@ class Node {
   storage::Backend& backend() { return backend_; }
   const storage::Backend& backend() const { return backend_; }
   Maintainer& maintainer() { return *maintainer_; }
+  Watchers& watchers() { return *watchers_; }
+  LeaderGuard& leader_guard() { return *leader_guard_; }
   size_t big_reads = 0;  // range_source counts itself here
 
   base::NodeId id() const { return membership_.self(); }
@@ -157,6 +161,8 @@ class Node {
   ReadQueue reads_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<Maintainer> maintainer_;
+  std::unique_ptr<Watchers> watchers_;
+  std::unique_ptr<LeaderGuard> leader_guard_;
   std::unique_ptr<RaftDriver> driver_;
 
   std::string storage_version_;

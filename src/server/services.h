@@ -12,9 +12,12 @@ namespace server {
 // 10).
 enum class OnLearner { kRefused, kServed };
 base::Status admit(const Node& node, const rpc::CallContext& context, OnLearner on_learner);
+// The same for a streaming call, which ends later too if its client wants a leader and there is none for long.
+base::Status admit_stream(Node& node, const std::shared_ptr<rpc::ServerStream>& stream, OnLearner on_learner);
 
 void add_kv_service(rpc::Server& server, Node& node);
 void add_cluster_service(rpc::Server& server, Node& node);
 void add_maintenance_service(rpc::Server& server, Node& node);
+void add_watch_service(rpc::Server& server, Node& node);
 
 }  // namespace server

@@ -47,7 +47,6 @@ enum class Part {
   kDiscovery,
   kCluster,
   kCorruptionChecks,
-  kWatch,
   kAutoCompaction,
   kGateway,
   kProfiling,
