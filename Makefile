@@ -54,7 +54,7 @@ CXXFLAGS := -std=c++20 $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS) $(WARN) $(
   -isystem /usr/share/include
 CFLAGS := $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS)
 LDFLAGS := $(SANFLAGS) -pthread
-LDLIBS := -lnghttp2 -lprotobuf -lleveldb -lsnappy -lspdlog -lfmt -lprometheus-cpp-core -lyaml-cpp -lcares -ledit -lssl \
+LDLIBS := -l:libnghttp2.a -lprotobuf -lleveldb -lsnappy -lspdlog -lfmt -lprometheus-cpp-core -lyaml-cpp -lcares -ledit -lssl \
   -lcrypto -lcrypt -lz -labsl_raw_hash_set -labsl_hash -labsl_city -labsl_low_level_hash -labsl_throw_delegate -labsl_strings \
   -labsl_raw_logging_internal
 

@@ -321,6 +321,38 @@ TEST_CASE("http2: floods and malformed frames end the connection or the stream")
   }
 }
 
+TEST_CASE("http2: what is not HTTP/2 resets its stream with PROTOCOL_ERROR, and nothing else") {
+  const std::string length = "\x0f\x0d\x01";  // content-length, a value of one byte
+  const std::string late = frame(0, 1, 1, "late");
+  struct Row {
+    const char* what;
+    std::string frames;
+  };
+  for (const Row& row : {Row{"an upper-case name", frame(1, 4, 1, kTinyHeaders + std::string("\0\x01X\x01y", 5)) + late},
+                         Row{"no path", frame(1, 4, 1, "\x83\x86") + late},
+                         Row{"less than promised", frame(1, 4, 1, kTinyHeaders + length + "5") + frame(0, 1, 1, "four")},
+                         Row{"more than promised", frame(1, 4, 1, kTinyHeaders + length + "3") + frame(0, 0, 1, "four") + late},
+                         Row{"a promise and no body", frame(1, 5, 1, kTinyHeaders + length + "3")},
+                         Row{"trailers in the middle", frame(1, 4, 1, kTinyHeaders) + frame(1, 4, 1, "\x40\x01x\x01y") + late},
+                         Row{"a path in the trailers", frame(1, 4, 1, kTinyHeaders) + frame(1, 5, 1, "\x84")}}) {
+    CAPTURE(row.what);
+    Peer server(http2::Role::kServer);
+    server.answer = "an answer";
+    const std::string good = frame(1, 4, 3, kTinyHeaders + length + "4") + frame(0, 1, 3, "four");
+    REQUIRE(server.session.feed(hello() + row.frames + good, base::Instant{}).ok());
+    std::string out;
+    server.session.drain(out, 1 << 20);
+    CHECK(out.find(frame(3, 0, 1, std::string("\0\0\0\x01", 4))) != std::string::npos);
+    CHECK(server.streams[1].closed);
+    CHECK(server.streams[1].error == ErrorCode::kProtocolError);
+    CHECK_FALSE(server.streams[1].ended);
+    CHECK(server.streams[3].ended);
+    CHECK(server.streams[3].data == "four");
+    CHECK(server.streams[3].error == ErrorCode::kNoError);
+    CHECK(server.session.open_streams() == 0);
+  }
+}
+
 TEST_CASE("http2: no more streams at once than the bound, whatever is advertised") {
   Peer server(http2::Role::kServer);
   std::string bytes = hello(), out;
