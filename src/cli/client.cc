@@ -178,7 +178,8 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
     start(kAuthenticate, request.SerializeAsString(), Retry::kWrite, deadline, std::move(then));
   }
 
-  bool logs_in() const { return token_.empty() && !config_.user.empty() && !config_.password.empty(); }
+  bool has_password() const { return config_.token.empty() && !config_.user.empty() && !config_.password.empty(); }
+  bool logs_in() const { return token_.empty() && has_password(); }
 
   rpc::CallOptions call_options(Deadline deadline) const {
     rpc::CallOptions options;
@@ -242,8 +243,7 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   }
 
   bool wants_new_token(const Call& call, const Status& failure) const {
-    if (!config_.token.empty() || config_.user.empty() || config_.password.empty()) return false;
-    if (call.method == kAuthenticate) return false;
+    if (!has_password() || call.method == kAuthenticate) return false;
     const std::string_view text = failure.text();
     return text == "etcdserver: invalid auth token" || text == "etcdserver: revision of auth store is old" ||
            text == "etcdserver: user name is empty";
@@ -284,6 +284,17 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
 
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Client::~Client() = default;
+
+rpc::CallOptions Client::stream_options(bool need_leader) const {
+  rpc::CallOptions options = impl_->call_options(std::nullopt);
+  if (need_leader) options.metadata.add("hasleader", "true");
+  return options;
+}
+
+void Client::renew_token(std::function<void()> done) {
+  if (!impl_->has_password()) return asio::post(impl_->loop(), std::move(done));
+  impl_->login([done = std::move(done)](const Result<std::string>&) { done(); });
+}
 
 rpc::Channel& Client::channel() { return impl_->channel(); }
 const std::string& Client::token() const { return impl_->token(); }

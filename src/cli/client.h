@@ -22,6 +22,7 @@ class MessageLite;
 }
 namespace rpc {
 class Channel;
+struct CallOptions;
 }
 
 namespace cli {
@@ -64,6 +65,11 @@ class Client {
   base::Status read_stream(std::string_view method, const google::protobuf::MessageLite& request, Deadline deadline,
                            std::function<base::Status(std::string)> on_message);
 
+  // What a stream opened on channel() needs: version and token, and with `need_leader` that it ends when the member loses
+  // its leader. Waits for a connection.
+  rpc::CallOptions stream_options(bool need_leader) const;
+  // Logs in anew if the configuration says so, as before a stream is opened again; a failure leaves the token as it is.
+  void renew_token(std::function<void()> done);
   // For load generators, which retry and log nothing themselves.
   rpc::Channel& channel();
   const std::string& token() const;  // empty: not logged in

@@ -106,7 +106,7 @@ std::string suggestions(const Command& command, std::string_view word) {
   std::string out;
   for (const auto& child : command.children()) {
     const std::string name = child->name();
-    if (name == "help") continue;  // cobra makes it after it has looked
+    if (name == "help" || child->hidden) continue;  // cobra makes the first after it has looked
     if (distance(word, name) <= kSuggestionDistance || lower(name).starts_with(lower(word))) out += "\t" + name + "\n";
   }
   return out.empty() ? out : "\n\nDid you mean this?\n" + out;
@@ -124,7 +124,9 @@ std::string trim_end(std::string text) {
 
 std::vector<const Command*> sorted_children(const Command& command) {
   std::vector<const Command*> sorted;
-  for (const auto& child : command.children()) sorted.push_back(child.get());
+  for (const auto& child : command.children()) {
+    if (!child->hidden) sorted.push_back(child.get());
+  }
   std::sort(sorted.begin(), sorted.end(), [](const Command* a, const Command* b) { return a->name() < b->name(); });
   return sorted;
 }
@@ -228,10 +230,13 @@ std::string usage_text(Command& command) {
   if (command.run) {
     const Command* parent = command.parent();
     out += "\n  " + (parent == nullptr ? command.use() : parent->path() + " " + command.use());
-    if (local.any_visible() || inherited.any_visible()) out += " [flags]";
+    if (!command.plain_usage_line && (local.any_visible() || inherited.any_visible())) out += " [flags]";
   }
   if (!command.children().empty()) {
     out += "\n  " + command.path() + " [command]";
+  }
+  if (!command.examples.empty()) out += "\n\nExamples:\n" + command.examples;
+  if (!command.children().empty()) {
     append_children(command, out);
   }
   if (local.any_visible()) out += "\n\nFlags:\n" + trim_end(flag_usages(local));
@@ -264,8 +269,16 @@ Executed execute(Command& root, const std::vector<std::string>& arguments, Termi
   }
   Command& command = *found->command;
   CommandTree::add_help_flag(command);
-  Invocation invocation{command, {}, terminal};
-  const Status parsed = parse_flags(command.visible_flags(), found->arguments, invocation.arguments);
+  Invocation invocation{command, {}, terminal, arguments};
+  if (command.takes_all) {
+    invocation.arguments = found->arguments;
+    return Executed{command.run(invocation), false};
+  }
+  Status parsed = parse_flags(command.visible_flags(), found->arguments, invocation.arguments);
+  if (parsed.ok() && command.check_arguments && !CommandTree::help_requested(command)) {
+    std::string wrong = command.check_arguments(command, invocation.arguments);
+    if (!wrong.empty()) parsed = Status(base::Code::kInvalidArgument, std::move(wrong));
+  }
   if (!parsed.ok()) {
     if (!root.silent_errors) terminal.err << "Error: " << parsed.text() << "\n";
     terminal.err << usage_text(command) << "\n";

@@ -46,6 +46,7 @@ struct Invocation {
   Command& command;
   std::vector<std::string> arguments;  // without flags
   Terminal& terminal;
+  std::vector<std::string> raw = {};  // all that execute() was given
 };
 
 class Command {
@@ -72,9 +73,18 @@ class Command {
   FlagSets inherited_flags() const;
 
   std::string details;  // long text of the help; empty: the brief one
+  std::string examples;  // shown below the usage lines, each line indented by two
   std::string group;    // title of the root's group of commands
+  std::vector<std::string> valid_arguments;  // for completion
+  bool plain_usage_line = false;             // without "[flags]"
+  bool hidden = false;                       // not listed
+  // Judges the arguments before `run`; an error text is shown with the usage, as a wrong flag is. Empty: all are welcome.
+  std::function<std::string(const Command&, const std::vector<std::string>&)> check_arguments;
   std::function<Exit(const Invocation&)> run;
   std::shared_ptr<void> state;  // what the flags write to
+
+  // Reads its flags itself: all that follows its name are arguments.
+  bool takes_all = false;
 
   // Of the root only.
   bool prefix_matching = false;          // a unique prefix names a command

@@ -17,8 +17,13 @@ std::unique_ptr<Command> make_put_command();
 std::unique_ptr<Command> make_del_command();
 std::unique_ptr<Command> make_txn_command();
 std::unique_ptr<Command> make_compaction_command();
+std::unique_ptr<Command> make_alarm_command();
+std::unique_ptr<Command> make_defrag_command();
 std::unique_ptr<Command> make_endpoint_command();
+std::unique_ptr<Command> make_watch_command();
+std::unique_ptr<Command> make_lease_command();
 std::unique_ptr<Command> make_member_command();
+std::unique_ptr<Command> make_snapshot_command();
 std::unique_ptr<Command> make_version_command();
 std::unique_ptr<Command> make_options_command();
 

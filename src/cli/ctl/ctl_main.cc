@@ -30,9 +30,14 @@ std::unique_ptr<Command> make_ctl_commands() {
   add(kKeyValueGroup, make_del_command());
   add(kKeyValueGroup, make_txn_command());
   add(kKeyValueGroup, make_compaction_command());
+  add(kMaintenanceGroup, make_alarm_command());
+  add(kMaintenanceGroup, make_defrag_command());
   add(kMaintenanceGroup, make_endpoint_command());
+  add(kKeyValueGroup, make_watch_command());
   add(kUtilityGroup, make_version_command());
+  add(kKeyValueGroup, make_lease_command());
   add(kMaintenanceGroup, make_member_command());
+  add(kMaintenanceGroup, make_snapshot_command());
   add(kUtilityGroup, make_options_command());
   return root;
 }

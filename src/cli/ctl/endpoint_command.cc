@@ -26,35 +26,6 @@ const EndpointOptions& endpoint_options(const Invocation& invocation) {
   return *static_cast<EndpointOptions*>(invocation.command.parent()->state.get());
 }
 
-// The endpoints given, or with --cluster the client URLs of all members.
-Exit list_endpoints(const Invocation& invocation, const Setup& setup, std::vector<std::string>& endpoints) {
-  if (!endpoint_options(invocation).cluster) {
-    endpoints = setup.config.endpoints;
-    return Exit();
-  }
-  Connection connection;
-  Exit exit = connect(setup.config, connection);
-  if (exit.code != kExitOk) return fail(kExitError, exit.error);
-  etcdserverpb::MemberListRequest request;
-  request.set_linearizable(true);
-  etcdserverpb::MemberListResponse response;
-  const Status status = connection.client->call("/etcdserverpb.Cluster/MemberList", request, Retry::kRead,
-                                                connection.deadline(setup), response);
-  if (!status.ok()) {
-    return fail(kExitError, "failed to fetch endpoints from etcd cluster member list: " + std::string(status.text()));
-  }
-  for (const etcdserverpb::Member& member : response.members()) {
-    endpoints.insert(endpoints.end(), member.clienturls().begin(), member.clienturls().end());
-  }
-  return Exit();
-}
-
-ClientConfig config_for(const Setup& setup, const std::string& endpoint) {
-  ClientConfig config = setup.config;
-  config.endpoints = {endpoint};
-  return config;
-}
-
 // One endpoint's health: a linearizable read of any key, then its alarms. All endpoints at once, each on its own client.
 class HealthCheck {
  public:
@@ -114,7 +85,7 @@ Exit run_health(const Invocation& invocation) {
   Setup setup;
   std::vector<std::string> endpoints;
   Exit exit = prepare(invocation, setup);
-  if (exit.code == kExitOk) exit = list_endpoints(invocation, setup, endpoints);
+  if (exit.code == kExitOk) exit = list_endpoints(setup, endpoint_options(invocation).cluster, endpoints);
   if (exit.code != kExitOk) return exit;
   asio::io_context loop{1};
   const base::RealClock clock;
@@ -154,7 +125,7 @@ Exit ask_each(const Invocation& invocation, Setup& setup, const char* what, std:
               Status& last) {
   std::vector<std::string> endpoints;
   Exit exit = prepare(invocation, setup);
-  if (exit.code == kExitOk) exit = list_endpoints(invocation, setup, endpoints);
+  if (exit.code == kExitOk) exit = list_endpoints(setup, endpoint_options(invocation).cluster, endpoints);
   if (exit.code != kExitOk) return exit;
   for (const std::string& endpoint : endpoints) {
     Connection connection;

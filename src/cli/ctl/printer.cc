@@ -37,6 +37,18 @@ std::unique_ptr<Printer> make_printer(std::string_view format, bool hex, Termina
   return nullptr;
 }
 
+std::string event_type_text(const mvccpb::Event& event) {
+  const std::string& name = mvccpb::Event_EventType_Name(event.type());
+  return name.empty() ? std::to_string(event.type()) : name;
+}
+
+std::string alarm_type_text(etcdserverpb::AlarmType type) {
+  const std::string& name = etcdserverpb::AlarmType_Name(type);
+  return name.empty() ? std::to_string(type) : name;
+}
+
+std::string lease_text(int64_t id) { return formatted("%016llx", static_cast<unsigned long long>(id)); }
+
 Cells member_cells(const etcdserverpb::MemberListResponse& response) {
   Cells cells{{"ID", "Status", "Name", "Peer Addrs", "Client Addrs", "Is Learner"}, {}};
   for (const etcdserverpb::Member& member : response.members()) {

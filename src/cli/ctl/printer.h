@@ -44,6 +44,14 @@ class Printer {
   virtual Exit put(const etcdserverpb::PutResponse&) { return unsupported(); }
   virtual Exit delete_range(const etcdserverpb::DeleteRangeResponse&) { return unsupported(); }
   virtual Exit txn(const etcdserverpb::TxnResponse&) { return unsupported(); }
+  // `response`: only what the Go client keeps of it counts (no id, no fragments).
+  virtual Exit watch(const etcdserverpb::WatchResponse&) { return unsupported(); }
+  virtual Exit lease_grant(const etcdserverpb::LeaseGrantResponse&) { return unsupported(); }
+  virtual Exit lease_revoke(int64_t /*id*/, const etcdserverpb::LeaseRevokeResponse&) { return unsupported(); }
+  virtual Exit lease_keep_alive(const etcdserverpb::LeaseKeepAliveResponse&) { return unsupported(); }
+  virtual Exit lease_time_to_live(const etcdserverpb::LeaseTimeToLiveResponse&, bool /*keys*/) { return unsupported(); }
+  virtual Exit lease_list(const etcdserverpb::LeaseLeasesResponse&) { return unsupported(); }
+  virtual Exit alarm(const etcdserverpb::AlarmResponse&) { return unsupported(); }
   virtual Exit member_list(const etcdserverpb::MemberListResponse&) { return unsupported(); }
   virtual Exit endpoint_health(const std::vector<EndpointHealth>&) { return unsupported(); }
   virtual Exit endpoint_status(const std::vector<EndpointStatus>&) { return unsupported(); }
@@ -70,6 +78,12 @@ std::unique_ptr<Printer> make_fields_printer(bool hex, Terminal& terminal);
 std::unique_ptr<Printer> make_json_printer(bool hex, Terminal& terminal);
 std::unique_ptr<Printer> make_protobuf_printer(bool hex, Terminal& terminal);
 std::unique_ptr<Printer> make_table_printer(bool hex, Terminal& terminal);
+
+// "PUT", "DELETE"; a type that is not known yet is its number.
+std::string event_type_text(const mvccpb::Event& event);
+std::string alarm_type_text(etcdserverpb::AlarmType type);
+// Sixteen digits in hexadecimal.
+std::string lease_text(int64_t id);
 
 // What simple and table share: titles and cells.
 struct Cells {

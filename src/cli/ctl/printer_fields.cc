@@ -52,6 +52,60 @@ class FieldsPrinter final : public Printer {
     return Exit();
   }
 
+  Exit watch(const etcdserverpb::WatchResponse& response) override {
+    header(response.header());
+    for (const mvccpb::Event& event : response.events()) {
+      field("Type", event_type_text(event));
+      if (event.has_prev_kv()) print("Prev", event.prev_kv());
+      print("", event.kv());
+    }
+    return Exit();
+  }
+
+  Exit lease_grant(const etcdserverpb::LeaseGrantResponse& response) override {
+    header(response.header());
+    lease("ID", response.id());
+    field("TTL", response.ttl());
+    return Exit();
+  }
+
+  Exit lease_revoke(int64_t, const etcdserverpb::LeaseRevokeResponse& response) override {
+    header(response.header());
+    return Exit();
+  }
+
+  Exit lease_keep_alive(const etcdserverpb::LeaseKeepAliveResponse& response) override {
+    header(response.header());
+    lease("ID", response.id());
+    field("TTL", response.ttl());
+    return Exit();
+  }
+
+  Exit lease_time_to_live(const etcdserverpb::LeaseTimeToLiveResponse& response, bool) override {
+    header(response.header());
+    lease("ID", response.id());
+    field("TTL", response.ttl());
+    field("GrantedTTL", response.grantedttl());
+    for (const std::string& key : response.keys()) text("Key", key);
+    return Exit();
+  }
+
+  Exit lease_list(const etcdserverpb::LeaseLeasesResponse& response) override {
+    header(response.header());
+    for (const etcdserverpb::LeaseStatus& status : response.leases()) lease("ID", status.id());
+    return Exit();
+  }
+
+  Exit alarm(const etcdserverpb::AlarmResponse& response) override {
+    header(response.header());
+    for (const etcdserverpb::AlarmMember& member : response.alarms()) {
+      id("MemberID", member.memberid());
+      field("AlarmType", alarm_type_text(member.alarm()));
+      out() << "\n";
+    }
+    return Exit();
+  }
+
   Exit member_list(const etcdserverpb::MemberListResponse& response) override {
     header(response.header());
     for (const etcdserverpb::Member& member : response.members()) {
@@ -122,6 +176,8 @@ class FieldsPrinter final : public Printer {
   void text(std::string_view name, std::string_view value) { field(name, quote(value)); }
   void id(std::string_view name, uint64_t value) { field(name, hex() ? base::hex(value) : std::to_string(value)); }
 
+  void lease(const std::string& name, int64_t value) { field(name, hex() ? lease_text(value) : std::to_string(value)); }
+
   // Answers that are not about keys carry no revision.
   void header(const etcdserverpb::ResponseHeader& header) {
     id("ClusterID", header.cluster_id());
@@ -136,8 +192,7 @@ class FieldsPrinter final : public Printer {
     field(prefix + "ModRevision", pair.mod_revision());
     field(prefix + "Version", pair.version());
     text(prefix + "Value", pair.value());
-    const auto lease = static_cast<unsigned long long>(pair.lease());
-    field(prefix + "Lease", hex() ? formatted("%016llx", lease) : std::to_string(pair.lease()));
+    lease(prefix + "Lease", pair.lease());
   }
 };
 

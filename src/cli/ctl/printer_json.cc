@@ -32,6 +32,13 @@ std::string hex_member(const etcdserverpb::Member& member) {
   return out + "}";
 }
 
+// Go's lease answers are structures of its client, which has the header's fields beside its own.
+std::string lease_object(const etcdserverpb::ResponseHeader& header, std::string_view rest) {
+  std::string out = json_object(header);
+  out.pop_back();
+  return out.append(out.size() > 1 ? "," : "").append(rest) + "}";
+}
+
 // Go has the steps' answers behind one more name, "Response". Depth is bounded by the parser of the message.
 std::string txn_object(const etcdserverpb::TxnResponse& response) {
   std::string out;
@@ -57,6 +64,53 @@ class JsonPrinter final : public Printer {
   Exit put(const etcdserverpb::PutResponse& response) override { return print(json_object(response)); }
   Exit delete_range(const etcdserverpb::DeleteRangeResponse& response) override { return print(json_object(response)); }
   Exit txn(const etcdserverpb::TxnResponse& response) override { return print(txn_object(response)); }
+
+  Exit alarm(const etcdserverpb::AlarmResponse& response) override { return print(json_object(response)); }
+  Exit lease_revoke(int64_t, const etcdserverpb::LeaseRevokeResponse& response) override {
+    return print(json_object(response));
+  }
+
+  Exit watch(const etcdserverpb::WatchResponse& response) override {
+    std::string events;
+    for (const mvccpb::Event& event : response.events()) events += (events.empty() ? "[" : ",") + json_object(event);
+    events += events.empty() ? "null" : "]";
+    const auto flag = [](bool value) { return value ? "true" : "false"; };
+    return print("{\"Header\":" + json_object(response.header()) + ",\"Events\":" + events +
+                 ",\"CompactRevision\":" + std::to_string(response.compact_revision()) +
+                 ",\"Canceled\":" + flag(response.canceled()) + ",\"Created\":" + flag(response.created()) +
+                 ",\"CancelReason\":" + json_string(response.cancel_reason()) + "}");
+  }
+
+  Exit lease_grant(const etcdserverpb::LeaseGrantResponse& response) override {
+    return print(lease_object(response.header(), "\"ID\":" + std::to_string(response.id()) +
+                                                     ",\"TTL\":" + std::to_string(response.ttl()) +
+                                                     ",\"Error\":" + json_string(response.error())));
+  }
+
+  Exit lease_keep_alive(const etcdserverpb::LeaseKeepAliveResponse& response) override {
+    return print(lease_object(response.header(), "\"ID\":" + std::to_string(response.id()) +
+                                                     ",\"TTL\":" + std::to_string(response.ttl())));
+  }
+
+  Exit lease_time_to_live(const etcdserverpb::LeaseTimeToLiveResponse& response, bool) override {
+    std::string keys;
+    for (const std::string& key : response.keys()) {
+      keys += (keys.empty() ? "[\"" : ",\"") + base::base64_encode(key) + "\"";
+    }
+    keys += keys.empty() ? "null" : "]";
+    return print(lease_object(response.header(), "\"id\":" + std::to_string(response.id()) +
+                                                     ",\"ttl\":" + std::to_string(response.ttl()) +
+                                                     ",\"granted-ttl\":" + std::to_string(response.grantedttl()) +
+                                                     ",\"keys\":" + keys));
+  }
+
+  Exit lease_list(const etcdserverpb::LeaseLeasesResponse& response) override {
+    std::string leases;
+    for (const etcdserverpb::LeaseStatus& lease : response.leases()) {
+      leases += (leases.empty() ? "{\"id\":" : ",{\"id\":") + std::to_string(lease.id()) + "}";
+    }
+    return print(lease_object(response.header(), "\"leases\":[" + leases + "]"));
+  }
 
   // --hex changes ids only, and only here.
   Exit member_list(const etcdserverpb::MemberListResponse& response) override {

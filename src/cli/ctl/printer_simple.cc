@@ -45,6 +45,63 @@ class SimplePrinter final : public Printer {
     return Exit();
   }
 
+  Exit watch(const etcdserverpb::WatchResponse& response) override {
+    for (const mvccpb::Event& event : response.events()) {
+      out() << event_type_text(event) << "\n";
+      if (event.has_prev_kv()) print(event.prev_kv());
+      print(event.kv());
+    }
+    return Exit();
+  }
+
+  Exit lease_grant(const etcdserverpb::LeaseGrantResponse& response) override {
+    out() << "lease " << lease_text(response.id()) << " granted with TTL(" << response.ttl() << "s)\n";
+    return Exit();
+  }
+
+  Exit lease_revoke(int64_t id, const etcdserverpb::LeaseRevokeResponse&) override {
+    out() << "lease " << lease_text(id) << " revoked\n";
+    return Exit();
+  }
+
+  Exit lease_keep_alive(const etcdserverpb::LeaseKeepAliveResponse& response) override {
+    out() << "lease " << lease_text(response.id()) << " keepalived with TTL(" << response.ttl() << ")\n";
+    return Exit();
+  }
+
+  Exit lease_time_to_live(const etcdserverpb::LeaseTimeToLiveResponse& response, bool keys) override {
+    out() << "lease " << lease_text(response.id());
+    if (response.grantedttl() == 0 && response.ttl() == -1) {
+      out() << " already expired\n";
+      return Exit();
+    }
+    out() << " granted with TTL(" << response.grantedttl() << "s), remaining(" << response.ttl() << "s)";
+    if (keys) {
+      out() << ", attached keys([";
+      for (int i = 0; i < response.keys_size(); ++i) out() << (i == 0 ? "" : " ") << response.keys(i);
+      out() << "])";
+    }
+    out() << "\n";
+    return Exit();
+  }
+
+  Exit lease_list(const etcdserverpb::LeaseLeasesResponse& response) override {
+    out() << "found " << response.leases_size() << " leases\n";
+    for (const etcdserverpb::LeaseStatus& lease : response.leases()) out() << lease_text(lease.id()) << "\n";
+    return Exit();
+  }
+
+  // protobuf's text on one line; Go's has one blank or two between the fields, which a build of it decides at random.
+  Exit alarm(const etcdserverpb::AlarmResponse& response) override {
+    for (const etcdserverpb::AlarmMember& alarm : response.alarms()) {
+      std::string line;
+      if (alarm.memberid() != 0) line = "memberID:" + std::to_string(alarm.memberid());
+      if (alarm.alarm() != etcdserverpb::NONE) line += (line.empty() ? "alarm:" : " alarm:") + alarm_type_text(alarm.alarm());
+      out() << line << "\n";
+    }
+    return Exit();
+  }
+
   Exit member_list(const etcdserverpb::MemberListResponse& response) override { return print(member_cells(response)); }
   Exit endpoint_status(const std::vector<EndpointStatus>& list) override { return print(status_cells(list)); }
   Exit endpoint_hash(const std::vector<EndpointHash>& list) override { return print(hash_cells(list)); }

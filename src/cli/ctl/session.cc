@@ -30,6 +30,7 @@ std::map<std::string, Flag*> inherited_flags(const Command& command) {
 // Flags not given take their values from the environment; a value that does not parse is passed over.
 void read_environment(const Command& command) {
   std::set<std::string, std::less<>> given, used;
+  if (command.name() == "watch") used = {"ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END"};
   for (const auto& [name, flag] : inherited_flags(command)) {
     const std::string variable = base::flags::environment_name(kPrefix, name);
     if (flag->changed) {
@@ -163,6 +164,34 @@ Exit connect(const ClientConfig& config, Connection& connection) {
   }
   const bool bad_files = client.status().code() == base::Code::kInvalidArgument;
   return fail(bad_files ? kExitBadArguments : kExitBadConnection, std::string(client.status().text()));
+}
+
+Exit list_endpoints(const Setup& setup, bool cluster, std::vector<std::string>& endpoints) {
+  if (!cluster) {
+    endpoints = setup.config.endpoints;
+    return Exit();
+  }
+  Connection connection;
+  Exit exit = connect(setup.config, connection);
+  if (exit.code != kExitOk) return fail(kExitError, exit.error);
+  etcdserverpb::MemberListRequest request;
+  request.set_linearizable(true);
+  etcdserverpb::MemberListResponse response;
+  const Status status = connection.client->call("/etcdserverpb.Cluster/MemberList", request, Retry::kRead,
+                                                connection.deadline(setup), response);
+  if (!status.ok()) {
+    return fail(kExitError, "failed to fetch endpoints from etcd cluster member list: " + std::string(status.text()));
+  }
+  for (const etcdserverpb::Member& member : response.members()) {
+    endpoints.insert(endpoints.end(), member.clienturls().begin(), member.clienturls().end());
+  }
+  return Exit();
+}
+
+ClientConfig config_for(const Setup& setup, const std::string& endpoint) {
+  ClientConfig config = setup.config;
+  config.endpoints = {endpoint};
+  return config;
 }
 
 Exit failed(const Status& status) { return fail(kExitError, std::string(status.text())); }

@@ -60,6 +60,12 @@ struct Connection {
 // Makes the client, logs in.
 Exit connect(const ClientConfig& config, Connection& connection);
 
+// The endpoints given, or with `cluster` the client URLs of all members.
+Exit list_endpoints(const Setup& setup, bool cluster, std::vector<std::string>& endpoints);
+
+// The same configuration for one endpoint alone.
+ClientConfig config_for(const Setup& setup, const std::string& endpoint);
+
 // `Error: text`, exit code 1.
 Exit failed(const base::Status& status);
 

@@ -1,9 +1,9 @@
-#include <istream>
 #include <ostream>
 
 #include "cli/ctl/commands.h"
 #include "cli/ctl/session.h"
 #include "cli/ctl/txn_grammar.h"
+#include "cli/line_reader.h"
 #include "cli/text.h"
 
 namespace cli::ctl {
@@ -43,7 +43,7 @@ Exit read_part(const Invocation& invocation, const Options& options, const char*
   Terminal& terminal = invocation.terminal;
   if (options.interactive) terminal.out << title << "\n" << std::flush;
   std::string line;
-  while (std::getline(terminal.in, line) && !terminal.in.eof()) {
+  while (read_line(terminal, line)) {
     const std::string_view text = trimmed(line);
     if (text.empty()) return Exit();
     if (Exit exit = parse(text); exit.code != kExitOk) return exit;
