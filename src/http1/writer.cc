@@ -118,7 +118,11 @@ void append_chunk(std::string_view data, std::string& out) {
   out.append(size.data(), static_cast<size_t>(digits)).append(data).append("\r\n");
 }
 
-void append_last_chunk(std::string& out) { out.append("0\r\n\r\n"); }
+void append_last_chunk(std::string& out, const Fields& trailers) {
+  out.append("0\r\n");
+  for (const auto& [name, value] : trailers) append_field(name, value, out);
+  out.append("\r\n");
+}
 
 std::string http_date(int64_t unix_seconds) {
   constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};

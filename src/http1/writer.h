@@ -36,7 +36,8 @@ void append_continue(std::string& out);
 
 // One chunk. Nothing when `data` is empty (an empty chunk would end the body).
 void append_chunk(std::string_view data, std::string& out);
-void append_last_chunk(std::string& out);
+// The end of a chunked body; `trailers` after it, as fields of a head.
+void append_last_chunk(std::string& out, const Fields& trailers = {});
 
 // "Sun, 22 Nov 2026 16:52:52 GMT" for the Date field, from seconds since 1970.
 std::string http_date(int64_t unix_seconds);

@@ -28,14 +28,6 @@ namespace rpc {
 class GrpcConnection;
 class StreamHandle;
 
-namespace detail {
-// The handler's end of a unary call; a Call in truth, so deleting one gives the home half back instead.
-class UnaryState {
- public:
-  static void operator delete(UnaryState* state, std::destroying_delete_t);
-};
-}  // namespace detail
-
 inline constexpr size_t kPooledBufferBytesMax = 16 * 1024;  // what a pooled call keeps of its buffers
 inline constexpr size_t kChunkBytesMax = 64 * 1024;         // asked of a ChunkSource at a time
 inline constexpr size_t kInboxMessagesMax = 64;             // request messages handed to a stream handler but not read
@@ -46,8 +38,6 @@ class Call final : public detail::UnaryState, public http2::Body {
   ~Call() override;
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
-  // Deleting a Call is just that; the base's operator is for handlers.
-  static void operator delete(void* memory) { ::operator delete(memory); }
 
   // --- owner half: called by GrpcConnection ---------------------------------------------------------------------------
   void begin(GrpcConnection* connection, http2::StreamId id, PeerInfo* peer);
@@ -83,13 +73,13 @@ class Call final : public detail::UnaryState, public http2::Body {
     message.number = number;
     loop_->to_owner(std::move(message));
   }
-  const CallContext& context() const { return context_; }
-  std::string_view request() const { return request_; }
+  const CallContext& context() const override { return context_; }
+  std::string_view request() const override { return request_; }
   const std::string& request_path() const { return path_; }
-  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
-  void finish(std::string message);
-  void finish(base::Status status);
-  void finish(std::unique_ptr<ChunkSource> source);
+  bool cancelled() const override { return cancelled_.load(std::memory_order_relaxed); }
+  void finish(std::string message) override;
+  void finish(base::Status status) override;
+  void finish(std::unique_ptr<ChunkSource> source) override;
   NetLoop& loop() { return *loop_; }
   Metadata take_metadata() { return std::move(metadata_); }
 

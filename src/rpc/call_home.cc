@@ -13,8 +13,8 @@ using Kind = CallMessage::Kind;
 
 namespace detail {
 
-void UnaryState::operator delete(UnaryState* state, std::destroying_delete_t) {
-  static_cast<Call*>(state)->finish(Status(Code::kInternal, "rpc: the call was dropped"));
+void DropUnary::operator()(UnaryState* state) const {
+  state->finish(Status(Code::kInternal, "rpc: the call was dropped"));
 }
 
 }  // namespace detail
@@ -25,7 +25,7 @@ void Call::receive_at_home(CallMessage message) {
   switch (message.kind) {
     case Kind::kUnary:
       begin_observed();
-      method_->unary(UnaryCall(std::unique_ptr<detail::UnaryState>(this)));
+      method_->unary(UnaryCall(detail::UnaryHold(this)));
       break;
     case Kind::kStream:
       begin_observed();
@@ -125,41 +125,29 @@ void Call::observe_end(Code code) {
   if (core_->observer) core_->observer(method_->path, method_->stream != nullptr, code, loop_->clock().now() - began_);
 }
 
-// --- UnaryCall
-// ----------------------------------------------------------------------------------------------------------------
+// --- UnaryCall --------------------------------------------------------------------------------------------------------------
 
 namespace {
-Call& call_of(const std::unique_ptr<detail::UnaryState>& state) {
+// Takes the state out of its holder: finishing it once is enough.
+detail::UnaryState& release(detail::UnaryHold& state) {
   VERIFY(state != nullptr);
-  return *static_cast<Call*>(state.get());
+  return *state.release();
 }
 }  // namespace
 
 UnaryCall::UnaryCall() = default;
-UnaryCall::UnaryCall(std::unique_ptr<detail::UnaryState> state) : state_(std::move(state)) {}
+UnaryCall::UnaryCall(detail::UnaryHold state) : state_(std::move(state)) {}
 UnaryCall::UnaryCall(UnaryCall&&) noexcept = default;
 UnaryCall& UnaryCall::operator=(UnaryCall&&) noexcept = default;
 UnaryCall::~UnaryCall() = default;
 
-const CallContext& UnaryCall::context() const { return call_of(state_).context(); }
-std::string_view UnaryCall::request() const { return call_of(state_).request(); }
-bool UnaryCall::cancelled() const { return call_of(state_).cancelled(); }
+const CallContext& UnaryCall::context() const { return state_->context(); }
+std::string_view UnaryCall::request() const { return state_->request(); }
+bool UnaryCall::cancelled() const { return state_->cancelled(); }
 
-void UnaryCall::finish(std::string message) {
-  Call& call = call_of(state_);
-  (void)state_.release();
-  call.finish(std::move(message));
-}
-void UnaryCall::finish(Status status) {
-  Call& call = call_of(state_);
-  (void)state_.release();
-  call.finish(std::move(status));
-}
-void UnaryCall::finish(std::unique_ptr<ChunkSource> source) {
-  Call& call = call_of(state_);
-  (void)state_.release();
-  call.finish(std::move(source));
-}
+void UnaryCall::finish(std::string message) { release(state_).finish(std::move(message)); }
+void UnaryCall::finish(Status status) { release(state_).finish(std::move(status)); }
+void UnaryCall::finish(std::unique_ptr<ChunkSource> source) { release(state_).finish(std::move(source)); }
 
 // --- StreamHandle
 // -------------------------------------------------------------------------------------------------------------

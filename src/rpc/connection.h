@@ -20,6 +20,12 @@ inline constexpr auto kLingerTimeout = std::chrono::seconds(1);       // after o
 inline constexpr auto kDrainPingTimeout = std::chrono::seconds(5);    // between the two GOAWAYs
 inline constexpr size_t kServerRequestBytesMax = 512 * 1024 * 1024;   // request bytes held by all calls of a server
 
+// What streaming calls end with when the server stops.
+inline const base::Status& server_stopped() {
+  static const base::Status status(base::Code::kUnavailable, "etcdserver: server stopped");
+  return status;
+}
+
 // Read-only for net loops but for the atomics.
 struct ServerCore {
   Registry registry;

@@ -21,11 +21,6 @@ const Status& cancelled() {
   return status;
 }
 
-const Status& server_stopped() {
-  static const Status status(Code::kUnavailable, "etcdserver: server stopped");
-  return status;
-}
-
 http2::SessionOptions session_options(const ServerOptions& options) {
   http2::SessionOptions out;
   out.streams_max_advertised = options.concurrent_streams_max;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/verify.h"
 #include "net/spawn.h"
 
 namespace rpc {
@@ -14,7 +15,11 @@ using base::Status;
 class HttpExchange final : public HttpCall, public std::enable_shared_from_this<HttpExchange> {
  public:
   HttpExchange(std::shared_ptr<NetLoop> loop, std::shared_ptr<HttpConnection> connection, HttpRequest request)
-      : loop_(std::move(loop)), connection_(std::move(connection)), request_(std::move(request)), room_(loop_->home()) {}
+      : loop_(std::move(loop)),
+        connection_(std::move(connection)),
+        request_(std::move(request)),
+        room_(loop_->home()),
+        arrived_(loop_->home()) {}
   const HttpRequest& request() const override { return request_; }
 
   void finish(HttpResponse response) override {
@@ -35,7 +40,9 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   }
 
   asio::awaitable<Status> write(std::string chunk) override {
-    if (closed_ || stage_ != Stage::kBegun) co_return Status(Code::kCancelled, "context canceled");
+    if (closed_ || (stage_ != Stage::kBegun && stage_ != Stage::kUpgraded)) {
+      co_return Status(Code::kCancelled, "context canceled");
+    }
     if (chunk.empty()) co_return Status();
     queued_ += chunk.size();
     const auto self = shared_from_this();
@@ -45,10 +52,28 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   }
 
   void end() override {
-    if (stage_ != Stage::kBegun) return;
+    if (stage_ != Stage::kBegun && stage_ != Stage::kUpgraded) return;
     stage_ = Stage::kDone;
     const auto self = shared_from_this();
     loop_->on_owner([self] { self->connection_->answer_end(self.get()); });
+  }
+
+  void upgrade(Metadata headers) override {
+    VERIFY(request_.upgrade);
+    if (stage_ != Stage::kNothing) return;
+    stage_ = Stage::kUpgraded;
+    const auto self = shared_from_this();
+    loop_->on_owner([self, fields = headers.fields()]() mutable {
+      self->connection_->answer_upgrade(self.get(), std::move(fields));
+    });
+  }
+
+  asio::awaitable<std::optional<std::string>> read() override {
+    while (received_.empty() && !closed_ && stage_ == Stage::kUpgraded) co_await arrived_.wait();
+    if (received_.empty()) co_return std::nullopt;
+    std::string bytes = std::exchange(received_, std::string());
+    loop_->on_owner([self = shared_from_this()] { self->connection_->upgraded_bytes_taken(self.get()); });
+    co_return std::optional<std::string>(std::move(bytes));
   }
 
   bool closed() const override { return closed_; }
@@ -61,9 +86,14 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   }
 
   // From the connection, posted to the home loop.
+  void received(std::string bytes) {
+    received_ += bytes;
+    arrived_.notify();
+  }
   void peer_gone() {
     closed_ = true;
     room_.notify();
+    arrived_.notify();
     if (callback_) std::exchange(callback_, nullptr)();
   }
   void sent(size_t bytes) {
@@ -75,7 +105,7 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   // The handler holds nothing any more. If it has not answered, the client must not wait for ever.
   void handler_gone() {
     if (closed_ || stage_ == Stage::kDone) return;
-    if (stage_ == Stage::kBegun) return loop_->on_owner([self = shared_from_this()] { self->connection_->abort(); });
+    if (stage_ == Stage::kBegun || stage_ == Stage::kUpgraded) return loop_->on_owner([self = shared_from_this()] { self->connection_->abort(); });
     HttpResponse response;
     response.status = 500;
     finish(std::move(response));
@@ -84,7 +114,7 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   size_t unsent = 0;
 
  private:
-  enum class Stage { kNothing, kBegun, kDone };
+  enum class Stage { kNothing, kBegun, kUpgraded, kDone };
 
   void send_chunk(std::string chunk) {
     const auto self = shared_from_this();
@@ -95,7 +125,8 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   const std::shared_ptr<NetLoop> loop_;
   const std::shared_ptr<HttpConnection> connection_;
   const HttpRequest request_;
-  net::Wake room_;
+  net::Wake room_, arrived_;
+  std::string received_;
   std::function<void()> callback_;
   size_t queued_ = 0;
   Stage stage_ = Stage::kNothing;
@@ -155,6 +186,7 @@ asio::awaitable<void> HttpConnection::run(std::string first) {
   if (sent && !peer_ended_) co_await linger();
   abort();
   while (!reader_done_) co_await wake_.wait();
+  (void)hold_body_bytes(0);
   loop_->remove(this);
 }
 
@@ -206,26 +238,49 @@ asio::awaitable<bool> HttpConnection::read_request(HttpRequest& request) {
           http1::append_continue(output_);
           if (!co_await send_output()) co_return false;
         }
+        request.upgrade = head.upgrade && head.method == "GET" && !head.chunked && head.content_length.value_or(0) == 0;
+        if (request.upgrade) {  // What follows is not HTTP, whatever the handler says.
+          parser_.take_over();
+          co_return take_request(request);
+        }
         loop_->timers().arm(timer_, loop_->clock().now() + kHttpBodyTimeout);
         break;
       }
       case http1::Event::kBody:
         request.body.append(parser_.body());
+        if (!hold_body_bytes(request.body.size())) {
+          refuse(503, "the server holds too many request bytes");
+          co_return false;
+        }
         break;
-      case http1::Event::kEnd: {
-        const http1::Head& head = parser_.head();
-        request.method = head.method;
-        request.target = head.target;
-        request.peer = stream_->peer();
-        for (const auto& [name, value] : head.fields) request.headers.add(name, value);
-        loop_->timers().disarm(timer_);
-        co_return true;
-      }
+      case http1::Event::kEnd:
+        co_return take_request(request);
       case http1::Event::kError:
         refuse(parser_.error_status(), std::string(parser_.error().text()));
         co_return false;
     }
   }
+}
+
+bool HttpConnection::take_request(HttpRequest& request) {
+  const http1::Head& head = parser_.head();
+  request.method = head.method;
+  request.target = head.target;
+  request.peer = stream_->peer();
+  request.tls_common_name = stream_->tls_common_name();
+  request.secure = options_->tls != nullptr;
+  for (const auto& [name, value] : head.fields) request.headers.add(name, value);
+  loop_->timers().disarm(timer_);
+  return true;
+}
+
+// The whole server holds at most kServerRequestBytesMax of requests; false: this one would go over it.
+bool HttpConnection::hold_body_bytes(size_t bytes) {
+  const size_t more = bytes - held_bytes_;  // modulo 2^64: fewer work too
+  const size_t before = core_->request_bytes.fetch_add(more, std::memory_order_relaxed);
+  const bool over = bytes > held_bytes_ && before + more > kServerRequestBytesMax;
+  held_bytes_ = bytes;
+  return !over;
 }
 
 void HttpConnection::refuse(int status, const std::string& text) {
@@ -239,7 +294,7 @@ void HttpConnection::refuse(int status, const std::string& text) {
 asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
   answer_done_ = false;
   chunked_ = false;
-  keep_alive_ = parser_.head().keep_alive && !draining_;
+  keep_alive_ = parser_.head().keep_alive && !draining_ && !request.upgrade;
   if (!core_->http_handler) co_return false;
   auto self = std::static_pointer_cast<HttpConnection>(shared_from_this());
   current_ = std::make_shared<HttpExchange>(loop_, std::move(self), std::move(request));
@@ -252,6 +307,7 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
   if (gone) loop_->on_home([exchange = current_] { exchange->peer_gone(); });
   bool alive = true;
   while (alive && !(answer_done_ && output_.empty())) {
+    if (upgraded_) pass_upgraded_bytes();
     if (output_.empty()) {
       if (closed_) alive = false;
       if (alive) co_await wake_.wait();
@@ -261,11 +317,26 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
   }
   const std::shared_ptr<HttpExchange> over = std::move(current_);
   current_.reset();
+  (void)hold_body_bytes(0);
   loop_->on_home([over, alive] {
     if (!alive) over->peer_gone();
     over->over();
   });
   co_return alive&& keep_alive_ && !draining_;
+}
+
+// One batch at a time, at most what is read ahead; the rest stays in the socket.
+void HttpConnection::pass_upgraded_bytes() {
+  if (upgraded_busy_ || answer_done_ || (unparsed_.empty() && !more_input())) return;
+  upgraded_busy_ = true;
+  loop_->on_home([exchange = current_, bytes = std::string(unparsed_)]() mutable { exchange->received(std::move(bytes)); });
+  unparsed_ = {};
+}
+
+void HttpConnection::upgraded_bytes_taken(HttpExchange* from) {
+  if (from != current_.get()) return;
+  upgraded_busy_ = false;
+  wake_.notify();
 }
 
 asio::awaitable<bool> HttpConnection::send_output() {
@@ -304,9 +375,17 @@ void HttpConnection::answer(HttpExchange* from, HttpResponse response) {
   fields.emplace_back("Date", http1::http_date(loop_->clock().unix_ns() / 1000000000));
   keep_alive_ = keep_alive_ && !draining_;
   const bool body = may_have_body(response.status);
-  http1::append_response_head(response.status, fields, body ? http1::Framing::kLength : http1::Framing::kNone,
-                              response.body.size(), keep_alive_, output_);
-  if (body && !head_only()) output_ += response.body;
+  const bool chunked = response.chunked && body && parser_.head().version_minor >= 1;
+  const http1::Framing framing = !body ? http1::Framing::kNone : chunked ? http1::Framing::kChunked : http1::Framing::kLength;
+  http1::append_response_head(response.status, fields, framing, response.body.size(), keep_alive_, output_);
+  if (body && !head_only()) {
+    if (chunked) {
+      http1::append_chunk(response.body, output_);
+      http1::append_last_chunk(output_, response.trailers.fields());
+    } else {
+      output_ += response.body;
+    }
+  }
   answer_done_ = true;
   wake_.notify();
 }
@@ -326,11 +405,18 @@ void HttpConnection::answer_chunk(HttpExchange* from, std::string chunk) {
   from->unsent += chunk.size();
   if (head_only()) {
     // Nothing goes out, but the writer's credit comes back with the next bytes that do.
-  } else if (chunked_) {
+  } else if (chunked_) {  // Not after an upgrade.
     http1::append_chunk(chunk, output_);
   } else {
     output_ += chunk;
   }
+  wake_.notify();
+}
+
+void HttpConnection::answer_upgrade(HttpExchange* from, http1::Fields fields) {
+  if (from != current_.get() || closed_) return;
+  upgraded_ = true;
+  http1::append_response_head(101, fields, http1::Framing::kNone, 0, /*keep_alive=*/true, output_);
   wake_.notify();
 }
 

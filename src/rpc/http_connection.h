@@ -1,5 +1,5 @@
 // One HTTP/1.1 connection: requests one after the other (pipelined ones wait), each handed whole to the handler on the home
-// loop. Two coroutines: one reads ahead, bounded, and notices when the client goes; one parses, waits for the answer and
+// loop; or, after an upgrade, plain bytes both ways. Two coroutines: one reads ahead, bounded, and notices when the client goes; one parses, waits for the answer and
 // writes. Owner: its loop's thread.
 #pragma once
 
@@ -38,6 +38,9 @@ class HttpConnection final : public Connection {
   void answer_head(HttpExchange* from, int status, http1::Fields fields);
   void answer_chunk(HttpExchange* from, std::string chunk);
   void answer_end(HttpExchange* from);
+  void answer_upgrade(HttpExchange* from, http1::Fields fields);
+  // The handler has taken the bytes it was given last.
+  void upgraded_bytes_taken(HttpExchange* from);
 
  private:
   asio::awaitable<void> read_ahead();
@@ -46,6 +49,9 @@ class HttpConnection final : public Connection {
   asio::awaitable<bool> send_output();
   asio::awaitable<void> linger();
   bool more_input();
+  bool take_request(HttpRequest& request);
+  bool hold_body_bytes(size_t bytes);
+  void pass_upgraded_bytes();
   void refuse(int status, const std::string& text);
   bool head_only() const { return parser_.head().method == "HEAD"; }
 
@@ -62,7 +68,10 @@ class HttpConnection final : public Connection {
   std::string_view unparsed_;
   std::string output_;
   std::shared_ptr<HttpExchange> current_;
+  size_t held_bytes_ = 0;  // of the body, counted in ServerCore::request_bytes
   bool answer_done_ = false;
+  bool upgraded_ = false;       // bytes go to the handler as they come
+  bool upgraded_busy_ = false;  // it has some that it has not taken
   bool chunked_ = false;
   bool keep_alive_ = true;
   bool peer_ended_ = false;

@@ -11,6 +11,7 @@
 #include "net/wake.h"
 #include "rpc/call.h"
 #include "rpc/connection.h"
+#include "rpc/local_call.h"
 
 namespace rpc {
 
@@ -24,6 +25,7 @@ class Server::Impl {
         clock(c),
         options(std::move(defaults)),
         core(std::make_shared<ServerCore>()),
+        local(home_io, c, core, options.message_bytes_max),
         changed(home_io),
         gate(home_io) {
     if (net.empty()) net.push_back(&home_io);
@@ -82,6 +84,7 @@ class Server::Impl {
     for (const auto& listener : listeners) listener->close();
     gate.close();
     co_await gate.wait();
+    local.stop(server_stopped());
     tell_all(&Connection::drain);
     asio::steady_timer timer(home);
     timer.expires_after(patience);
@@ -108,6 +111,7 @@ class Server::Impl {
   const base::Clock& clock;
   const ServerOptions options;
   const std::shared_ptr<ServerCore> core;
+  LocalCalls local;
   std::vector<std::shared_ptr<NetLoop>> loops;
   std::vector<std::shared_ptr<net::Listener>> listeners;
   net::Wake changed;
@@ -177,6 +181,8 @@ Status Server::listen_unix(const std::string& path, ServerOptions options) {
 void Server::serve(std::unique_ptr<net::Stream> stream, ServerOptions options) {
   impl_->begin(impl_->loops.front(), std::make_shared<const ServerOptions>(std::move(options)), std::move(stream));
 }
+
+LocalCalls& Server::local() { return impl_->local; }
 
 uint16_t Server::local_port() const { return impl_->last_port; }
 

@@ -45,16 +45,35 @@ struct CallContext {
   std::string_view tls_common_name;       // of the verified client certificate; empty without
 };
 
+class LocalCalls;
+
 namespace detail {
-class UnaryState;
-}
+// Where a unary call comes from: a connection or this process. A finish() ends the handler's part: the object may be gone then.
+class UnaryState {
+ public:
+  virtual const CallContext& context() const = 0;
+  virtual std::string_view request() const = 0;
+  virtual bool cancelled() const = 0;
+  virtual void finish(std::string message) = 0;
+  virtual void finish(base::Status status) = 0;
+  virtual void finish(std::unique_ptr<ChunkSource> source) = 0;
+
+ protected:
+  ~UnaryState() = default;  // whoever made it deletes it
+};
+// A handler that drops its call has finished it: kInternal.
+struct DropUnary {
+  void operator()(UnaryState* state) const;
+};
+using UnaryHold = std::unique_ptr<UnaryState, DropUnary>;
+}  // namespace detail
 
 // One unary request. Move-only; must be finished exactly once (destroying an unfinished call answers kInternal).
 // The answer of a call that the client cancelled, or whose deadline passed, is dropped silently.
 class UnaryCall {
  public:
   UnaryCall();
-  explicit UnaryCall(std::unique_ptr<detail::UnaryState> state);
+  explicit UnaryCall(detail::UnaryHold state);
   UnaryCall(UnaryCall&&) noexcept;
   UnaryCall& operator=(UnaryCall&&) noexcept;
   ~UnaryCall();
@@ -72,7 +91,7 @@ class UnaryCall {
   void finish(std::unique_ptr<ChunkSource> source);
 
  private:
-  std::unique_ptr<detail::UnaryState> state_;
+  detail::UnaryHold state_;
 };
 
 // One streaming call (client, server or both sides). Used from the home loop only.
@@ -111,13 +130,19 @@ struct HttpRequest {
   Metadata headers;
   std::string body;
   std::string peer;
+  std::string tls_common_name;  // of the verified client certificate; empty without
+  bool secure = false;          // came over TLS
+  bool upgrade = false;         // asks for another protocol and may be given one: HttpCall::upgrade()
 };
 struct HttpResponse {
   int status = 200;
   Metadata headers;  // without Content-Length, Date, Connection
   std::string body;
+  bool chunked = false;  // as one chunk, with `trailers` after it; otherwise with its length
+  Metadata trailers;
 };
-// A response on its way. Either finish() once, or begin() then write()... then end().
+// A response on its way. Either finish() once, or begin() then write()... then end(), or upgrade() then read() and write()...
+// then end().
 class HttpCall {
  public:
   virtual ~HttpCall() = default;
@@ -126,6 +151,11 @@ class HttpCall {
   virtual void begin(int status, Metadata headers) = 0;                   // chunked from here on
   virtual asio::awaitable<base::Status> write(std::string chunk) = 0;    // one HTTP chunk; waits for the socket
   virtual void end() = 0;
+  // Hands the connection over to another protocol: 101 with `headers` (Connection and Upgrade among them), then bytes both
+  // ways as they are; end() closes it once all is written. REQUIRES: request().upgrade, nothing answered yet.
+  virtual void upgrade(Metadata headers) = 0;
+  // After upgrade(): what the client sent next, in pieces of any size; nullopt when no more can come. One read at a time.
+  virtual asio::awaitable<std::optional<std::string>> read() = 0;
   virtual bool closed() const = 0;  // the client has gone
   virtual void on_closed(std::function<void()> callback) = 0;
 };
@@ -167,6 +197,8 @@ class Server {
   base::Status listen_unix(const std::string& path, ServerOptions options);
   // Serves one stream that belongs to the first net loop (home without net loops): an in-memory pair, say.
   void serve(std::unique_ptr<net::Stream> stream, ServerOptions options);
+  // The handlers for callers in this process. Lives as long as the server.
+  LocalCalls& local();
   // The port really bound (when asked for 0); of the last listen_tcp.
   uint16_t local_port() const;
 
