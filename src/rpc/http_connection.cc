@@ -51,9 +51,19 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
     co_return closed_ ? Status(Code::kCancelled, "context canceled") : Status();
   }
 
+  bool try_write(std::string chunk) override {
+    const bool open = !closed_ && (stage_ == Stage::kBegun || stage_ == Stage::kUpgraded);
+    if (!open || queued_ > kHttpQueuedBytesMax) return false;
+    if (chunk.empty()) return true;
+    queued_ += chunk.size();
+    send_chunk(std::move(chunk));
+    return true;
+  }
+
   void end() override {
     if (stage_ != Stage::kBegun && stage_ != Stage::kUpgraded) return;
     stage_ = Stage::kDone;
+    arrived_.notify();
     const auto self = shared_from_this();
     loop_->on_owner([self] { self->connection_->answer_end(self.get()); });
   }
@@ -63,9 +73,8 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
     if (stage_ != Stage::kNothing) return;
     stage_ = Stage::kUpgraded;
     const auto self = shared_from_this();
-    loop_->on_owner([self, fields = headers.fields()]() mutable {
-      self->connection_->answer_upgrade(self.get(), std::move(fields));
-    });
+    loop_->on_owner(
+        [self, fields = headers.fields()]() mutable { self->connection_->answer_upgrade(self.get(), std::move(fields)); });
   }
 
   asio::awaitable<std::optional<std::string>> read() override {
@@ -105,7 +114,8 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   // The handler holds nothing any more. If it has not answered, the client must not wait for ever.
   void handler_gone() {
     if (closed_ || stage_ == Stage::kDone) return;
-    if (stage_ == Stage::kBegun || stage_ == Stage::kUpgraded) return loop_->on_owner([self = shared_from_this()] { self->connection_->abort(); });
+    if (stage_ == Stage::kBegun || stage_ == Stage::kUpgraded)
+      return loop_->on_owner([self = shared_from_this()] { self->connection_->abort(); });
     HttpResponse response;
     response.status = 500;
     finish(std::move(response));
@@ -238,7 +248,8 @@ asio::awaitable<bool> HttpConnection::read_request(HttpRequest& request) {
           http1::append_continue(output_);
           if (!co_await send_output()) co_return false;
         }
-        request.upgrade = head.upgrade && head.method == "GET" && !head.chunked && head.content_length.value_or(0) == 0;
+        request.upgrade = head.upgrade && head.has_token("upgrade", "websocket") && head.method == "GET" && !head.chunked &&
+                          head.content_length.value_or(0) == 0;
         if (request.upgrade) {  // What follows is not HTTP, whatever the handler says.
           parser_.take_over();
           co_return take_request(request);
@@ -266,6 +277,7 @@ bool HttpConnection::take_request(HttpRequest& request) {
   const http1::Head& head = parser_.head();
   request.method = head.method;
   request.target = head.target;
+  request.version_minor = head.version_minor;
   request.peer = stream_->peer();
   request.tls_common_name = stream_->tls_common_name();
   request.secure = options_->tls != nullptr;

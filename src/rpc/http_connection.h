@@ -1,6 +1,6 @@
 // One HTTP/1.1 connection: requests one after the other (pipelined ones wait), each handed whole to the handler on the home
-// loop; or, after an upgrade, plain bytes both ways. Two coroutines: one reads ahead, bounded, and notices when the client goes; one parses, waits for the answer and
-// writes. Owner: its loop's thread.
+// loop; or, after an upgrade, plain bytes both ways. Two coroutines: one reads ahead, bounded, and notices when the client
+// goes; one parses, waits for the answer and writes. Owner: its loop's thread.
 #pragma once
 
 #include <memory>

@@ -34,9 +34,7 @@ void fill_context(const Method& method, const LocalCaller& caller, base::Instant
 }
 
 // Belongs to its handler until that has finished it; the caller's handle may live longer.
-class LocalUnaryCall final : public detail::UnaryState,
-                             public LocalUnary,
-                             public std::enable_shared_from_this<LocalUnaryCall> {
+class LocalUnaryCall final : public detail::UnaryState, public LocalUnary, public std::enable_shared_from_this<LocalUnaryCall> {
  public:
   LocalUnaryCall(asio::io_context& home, const base::Clock& clock, std::shared_ptr<ServerCore> core, const Method& method,
                  LocalCaller caller, std::string request, LocalCalls::Done done)
@@ -140,6 +138,12 @@ asio::awaitable<Status> LocalStream::send(std::string message) {
   co_return Status();
 }
 
+void LocalStream::send_one(std::string message) {
+  if (message.size() > message_bytes_max_) return close_send(too_large(message.size(), message_bytes_max_));
+  if (!closed_ && !send_closed_) inbox_.push_back(std::move(message));
+  close_send();
+}
+
 void LocalStream::close_send(Status why) {
   if (std::exchange(send_closed_, true)) return;
   if (!closed_) why_ = std::move(why);
@@ -171,6 +175,12 @@ void LocalStream::cancel(Status why) {
   queued_ = 0;
   close();
   answered_.notify();
+}
+
+void LocalStream::end(Status why) {
+  if (closed_ || ended_) return;
+  why_ = std::move(why);
+  close();
 }
 
 asio::awaitable<Result<std::optional<std::string>>> LocalStream::read() {
@@ -261,8 +271,8 @@ std::shared_ptr<LocalUnary> LocalCalls::call(std::string_view path, LocalCaller 
     done(LocalAnswer{std::move(refused), std::string(), nullptr});
     return nullptr;
   }
-  const auto unary = std::make_shared<LocalUnaryCall>(home_, clock_, core_, *method, std::move(caller), std::move(request),
-                                                      std::move(done));
+  const auto unary =
+      std::make_shared<LocalUnaryCall>(home_, clock_, core_, *method, std::move(caller), std::move(request), std::move(done));
   if (unary->start()) return nullptr;
   return unary;
 }

@@ -54,6 +54,8 @@ class LocalStream final : public ServerStream, public std::enable_shared_from_th
   // --- the caller's side
   // Hands over a request message; waits while kLocalInboxMessagesMax are unread. An error: the stream is over.
   asio::awaitable<base::Status> send(std::string message);
+  // The only request there is, of a call whose client does not stream: as send(), without the wait, then close_send().
+  void send_one(std::string message);
   // No more requests; `why` not ok: the handler's read() ends with it.
   void close_send(base::Status why = base::Status());
   // The next answer; nullopt when the handler has returned and all was taken: see status(). One at a time.
@@ -72,6 +74,7 @@ class LocalStream final : public ServerStream, public std::enable_shared_from_th
   void on_drained(std::function<void()> callback) override { drained_ = std::move(callback); }
   void on_closed(std::function<void()> callback) override;
   bool closed() const override { return closed_; }
+  void end(base::Status why) override;
 
  private:
   friend class LocalCalls;
@@ -98,8 +101,8 @@ class LocalStream final : public ServerStream, public std::enable_shared_from_th
   bool above_ = false;  // queued_ has been over the limit since drained_ was called last
   bool send_closed_ = false;
   bool closed_ = false;
-  bool ended_ = false;    // status_ is final
-  base::Status why_;      // of close_send or close
+  bool ended_ = false;  // status_ is final
+  base::Status why_;    // of close_send or close
   base::Status status_;
 };
 inline constexpr size_t kLocalInboxMessagesMax = 64;

@@ -127,6 +127,7 @@ using StreamHandler = std::function<asio::awaitable<base::Status>(std::shared_pt
 struct HttpRequest {
   std::string method;
   std::string target;  // as sent: path and query
+  int version_minor = 1;
   Metadata headers;
   std::string body;
   std::string peer;
@@ -150,6 +151,8 @@ class HttpCall {
   virtual void finish(HttpResponse response) = 0;
   virtual void begin(int status, Metadata headers) = 0;                   // chunked from here on
   virtual asio::awaitable<base::Status> write(std::string chunk) = 0;    // one HTTP chunk; waits for the socket
+  // As write() without the wait; false and nothing written when as much is queued as may be, or the client has gone.
+  virtual bool try_write(std::string chunk) = 0;
   virtual void end() = 0;
   // Hands the connection over to another protocol: 101 with `headers` (Connection and Upgrade among them), then bytes both
   // ways as they are; end() closes it once all is written. REQUIRES: request().upgrade, nothing answered yet.

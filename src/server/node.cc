@@ -271,6 +271,7 @@ wire::ResponseHeader Node::header(int64_t revision) const {
 NodeId Node::leader() const { return driver_->leader(); }
 Term Node::term() const { return driver_->term(); }
 Index Node::committed_index() const { return driver_->committed(); }
+std::string Node::raft_status_json() const { return driver_->status_json(); }
 Index Node::applied_index() const { return driver_->applied(); }
 
 // --- the engine's commits

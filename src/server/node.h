@@ -111,6 +111,7 @@ class Node {
   const std::string& cluster_version() const { return membership_.cluster_version(); }
   const std::string& storage_version() const { return storage_version_; }
   int64_t quota_bytes() const;     // as Status shows it; the default filled in
+  std::string raft_status_json() const;  // as /debug/vars shows it
   uint64_t db_size_bytes() const;  // engine and what is not there yet
   uint64_t db_size_in_use_bytes() const;
   // True if `cost` more bytes would pass the quota (wire-and-disk 5.3).

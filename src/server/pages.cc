@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "server/gateway.h"
 #include "server/metrics.h"
 #include "server/node.h"
 
@@ -14,49 +15,6 @@ namespace {
 using base::Status;
 using rpc::HttpCall;
 using rpc::HttpResponse;
-
-constexpr size_t kQueryPairsMax = 256;
-
-rpc::HttpResponse plain_error(int status, std::string text) {  // as Go's http.Error
-  HttpResponse response;
-  response.status = status;
-  response.headers.add("Content-Type", "text/plain; charset=utf-8");
-  response.headers.add("X-Content-Type-Options", "nosniff");
-  response.body = std::move(text) + "\n";
-  return response;
-}
-
-HttpResponse not_found() { return plain_error(404, "404 page not found"); }
-
-HttpResponse method_not_allowed(std::string allowed) {
-  HttpResponse response = plain_error(405, "Method Not Allowed");
-  response.headers.add("Allow", std::move(allowed));
-  return response;
-}
-
-HttpResponse with_body(std::string type, std::string body) {
-  HttpResponse response;
-  response.headers.add("Content-Type", std::move(type));
-  response.body = std::move(body);
-  return response;
-}
-
-// Decodes %XX and '+'; false when an escape is malformed.
-bool query_unescape(std::string_view text, std::string* out) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+') {
-      *out += ' ';
-    } else if (text[i] == '%') {
-      const std::optional<uint64_t> byte = i + 2 < text.size() ? base::parse_hex(text.substr(i + 1, 2)) : std::nullopt;
-      if (!byte) return false;
-      *out += static_cast<char>(*byte);
-      i += 2;
-    } else {
-      *out += text[i];
-    }
-  }
-  return true;
-}
 
 std::string version_json(const Node& node) {
   nlohmann::ordered_json json;
@@ -103,66 +61,95 @@ Status run_local_check(const Node& node, Check::Kind kind) {
 
 }  // namespace
 
-bool Target::has(std::string_view name) const {
-  return std::any_of(query.begin(), query.end(), [&](const auto& pair) { return pair.first == name; });
+// What must hold before a client's request is looked at (etcd's access controller). The mux's clean paths are part of it.
+bool Pages::admit_http(bool gateway, Visit& visit) const {
+  const rpc::HttpRequest& request = visit.call->request();
+  for (const std::string_view old : {"/v3beta/", "/v3alpha/"}) {  // 3.3's and 3.2's names of the gateway
+    if (visit.target.path.starts_with(old)) visit.target.path.replace(0, old.size(), "/v3/");
+  }
+  const std::string host = host_name(request.headers.find("host"));
+  if (!request.secure && !host_allowed(config_.host_whitelist, host)) {
+    base::log::warn("rejecting HTTP request to prevent DNS rebinding attacks", {{"host", host}});
+    visit.finish(plain_error(421, refused_host_text(host)));
+    return false;
+  }
+  visit.cors = cors_headers(config_.cors, request.headers.find("origin"));
+  if (request.method == "OPTIONS") {
+    visit.finish(HttpResponse());
+    return false;
+  }
+  const std::string& path = visit.target.path;
+  const bool is_root = (path == "/v3" && gateway) || (path == "/debug/pprof" && profiles_enabled(config_));
+  const std::string clean = is_root ? path + "/" : clean_path(path);
+  if (clean == path || request.method == "CONNECT") return true;
+  std::string location = escape_path(clean);
+  if (!visit.target.raw_query.empty()) location += "?" + visit.target.raw_query;
+  visit.finish(redirect(request.method, location));
+  return false;
 }
 
-Target parse_target(std::string_view target) {
-  Target out;
-  const size_t mark = target.find('?');
-  out.path = target.substr(0, mark);
-  std::string_view rest = mark == std::string_view::npos ? std::string_view() : target.substr(mark + 1);
-  while (!rest.empty() && out.query.size() < kQueryPairsMax) {
-    const size_t end = rest.find('&');
-    const std::string_view pair = rest.substr(0, end);
-    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-    const size_t equals = pair.find('=');
-    std::string name, value;
-    if (pair.empty() || !query_unescape(pair.substr(0, equals), &name)) continue;
-    if (equals != std::string_view::npos && !query_unescape(pair.substr(equals + 1), &value)) continue;
-    out.query.emplace_back(std::move(name), std::move(value));
+void Pages::serve(Port port, Gateway* gateway, std::shared_ptr<HttpCall> call) {
+  Visit visit{std::move(call), {}, {}};
+  const rpc::HttpRequest& request = visit.call->request();
+  visit.target = parse_target(request.target);
+  if (visit.target.bad_escape) return visit.finish(bad_request("400 Bad Request"));
+  if (request.version_minor > 0 && request.headers.find("host").data() == nullptr) {
+    return visit.finish(bad_request("400 Bad Request: missing required Host header"));
   }
-  return out;
+  const std::string& path = visit.target.path;
+  if (port == Port::kClient) return serve_client(gateway, std::move(visit));
+  if (port == Port::kMetrics) return serve_checked_pages(visit);
+  if (path == "/version") {
+    return visit.finish(visit.is_get() ? with_body("application/json", version_json(node_)) : method_not_allowed("GET"));
+  }
+  if (path != "/members") return visit.finish(not_found());
+  HttpResponse response = visit.is_get() ? with_body("application/json", members_json(node_)) : method_not_allowed("GET");
+  response.headers.add("X-Etcd-Cluster-ID", base::hex(node_.membership().cluster_id()));
+  visit.finish(std::move(response));
 }
 
-void Pages::finish(Port port, HttpCall& call, HttpResponse response) const {
-  if (port == Port::kClient && config_.cors.contains("*")) {
-    response.headers.add("Access-Control-Allow-Headers", "accept, content-type, authorization");
-    response.headers.add("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE");
-    response.headers.add("Access-Control-Allow-Origin", "*");
+void Pages::serve_client(Gateway* gateway, Visit visit) {
+  if (!admit_http(gateway != nullptr, visit)) return;
+  const std::string& path = visit.target.path;
+  if (gateway != nullptr && path.starts_with("/v3/")) {
+    return gateway->serve(std::move(visit.call), visit.target, std::move(visit.cors));
   }
-  call.finish(std::move(response));
+  if (path == "/version") {
+    return visit.finish(visit.is_get() ? with_body("application/json", version_json(node_)) : method_not_allowed("GET"));
+  }
+  if (path.starts_with("/debug/")) return serve_debug(visit);
+  serve_checked_pages(visit);
 }
 
-void Pages::serve(Port port, std::shared_ptr<HttpCall> call) {
-  const Target target = parse_target(call->request().target);
-  const std::string& path = target.path;
-  const bool is_get = call->request().method == "GET";
-  if (path == "/version" && port != Port::kMetrics) {
-    return finish(port, *call, is_get ? with_body("application/json", version_json(node_)) : method_not_allowed("GET"));
-  }
-  if (port == Port::kPeer) {
-    if (path != "/members") return finish(port, *call, not_found());
-    HttpResponse response = is_get ? with_body("application/json", members_json(node_)) : method_not_allowed("GET");
-    response.headers.add("X-Etcd-Cluster-ID", base::hex(node_.membership().cluster_id()));
-    return finish(port, *call, std::move(response));
-  }
+void Pages::serve_checked_pages(const Visit& visit) {
+  const std::string& path = visit.target.path;
   if (path == "/metrics") {
-    return finish(port, *call,
-                  with_body("text/plain; version=0.0.4; charset=utf-8; escaping=underscores", node_.metrics_text()));
+    return visit.finish(with_body("text/plain; version=0.0.4; charset=utf-8; escaping=underscores", node_.metrics_text()));
   }
-  if (path == "/health") return serve_health(std::move(call), target);
+  if (path == "/health") return serve_health(visit);
   for (const std::string_view root : {"/livez", "/readyz"}) {
-    if (path == root || (path.starts_with(root) && path[root.size()] == '/'))
-      return serve_checks(std::move(call), target, root);
+    if (path == root || (path.starts_with(root) && path[root.size()] == '/')) return serve_checks(visit, root);
   }
-  finish(port, *call, not_found());
+  visit.finish(not_found());
 }
 
-void Pages::serve_health(std::shared_ptr<HttpCall> call, const Target& target) {
-  if (call->request().method != "GET") {
+void Pages::serve_debug(const Visit& visit) {
+  const std::string& path = visit.target.path;
+  if (path == "/debug/vars") {
+    return visit.finish(with_body("application/json; charset=utf-8", variables_json(node_.raft_status_json())));
+  }
+  constexpr std::string_view kProfiles = "/debug/pprof/";
+  if (profiles_enabled(config_) && path.starts_with(kProfiles)) {
+    return profiles_.serve(visit.call, visit.target, path.substr(kProfiles.size()), visit.cors);
+  }
+  visit.finish(not_found());
+}
+
+void Pages::serve_health(const Visit& visit) {
+  const Target& target = visit.target;
+  if (!visit.is_get()) {
     base::log::warn("/health error", {{"status-code", 405}});
-    return finish(Port::kClient, *call, method_not_allowed("GET"));
+    return visit.finish(method_not_allowed("GET"));
   }
   bool serializable = false, seen_serializable = false;
   const auto excluded = [&](AlarmType type) {
@@ -172,13 +159,13 @@ void Pages::serve_health(std::shared_ptr<HttpCall> call, const Target& target) {
   for (const auto& [name, value] : target.query) {
     if (name == "serializable" && !seen_serializable) serializable = value == "true", seen_serializable = true;
   }
-  const auto answer = [this, call](const std::string& reason) {
+  const auto answer = [this, visit](const std::string& reason) {
     const bool healthy = reason.empty();
     std::string json = health_json(healthy, reason);
     (healthy ? node_.metrics().health_success : node_.metrics().health_failures).add();
-    if (healthy) return finish(Port::kClient, *call, with_body("text/plain; charset=utf-8", std::move(json)));
+    if (healthy) return visit.finish(with_body("text/plain; charset=utf-8", std::move(json)));
     base::log::warn("/health error", {{"output", json}, {"status-code", 503}});
-    finish(Port::kClient, *call, plain_error(503, std::move(json)));
+    visit.finish(plain_error(503, std::move(json)));
   };
   for (const Alarm& alarm : node_.alarms().all()) {
     if (excluded(alarm.type)) continue;
@@ -199,7 +186,8 @@ void Pages::serve_health(std::shared_ptr<HttpCall> call, const Target& target) {
   node_.linearizable_barrier(on_read);
 }
 
-void Pages::serve_checks(std::shared_ptr<HttpCall> call, const Target& target, std::string_view root) {
+void Pages::serve_checks(const Visit& visit, std::string_view root) {
+  const Target& target = visit.target;
   std::vector<Check> checks;
   if (root == "/livez")
     checks.assign(std::begin(kLivezChecks), std::end(kLivezChecks));
@@ -208,7 +196,7 @@ void Pages::serve_checks(std::shared_ptr<HttpCall> call, const Target& target, s
   if (target.path != root) {
     const std::string_view name = std::string_view(target.path).substr(root.size() + 1);
     std::erase_if(checks, [&](const Check& check) { return check.name != name; });
-    if (checks.empty()) return finish(Port::kClient, *call, not_found());
+    if (checks.empty()) return visit.finish(not_found());
   } else {
     std::string unknown;
     for (const auto& [key, value] : target.query) {
@@ -219,11 +207,11 @@ void Pages::serve_checks(std::shared_ptr<HttpCall> call, const Target& target, s
     }
     if (!unknown.empty()) base::log::warn("some health checks cannot be excluded", {{"missing-health-checks", unknown}});
   }
-  if (call->request().method != "GET") {
+  if (!visit.is_get()) {
     base::log::warn("Health request error", {{"path", target.path}, {"status-code", 405}});
-    return finish(Port::kClient, *call, method_not_allowed("GET"));
+    return visit.finish(method_not_allowed("GET"));
   }
-  const auto answer = [this, call, checks, path = target.path, verbose = target.has("verbose"),
+  const auto answer = [this, visit, checks, path = target.path, verbose = target.has("verbose"),
                        type = std::string(root.substr(1))](const Status& linearizable) {
     std::string lines;
     bool healthy = true;
@@ -236,11 +224,11 @@ void Pages::serve_checks(std::shared_ptr<HttpCall> call, const Target& target, s
     }
     if (!healthy) {
       base::log::error("Health check error", {{"path", path}, {"reason", lines}, {"status-code", 503}});
-      return finish(Port::kClient, *call, plain_error(503, std::move(lines)));
+      return visit.finish(plain_error(503, std::move(lines)));
     }
     HttpResponse response = with_body("text/plain; charset=utf-8", (verbose ? lines : std::string()) + "ok\n");
     response.headers.add("X-Content-Type-Options", "nosniff");
-    finish(Port::kClient, *call, std::move(response));
+    visit.finish(std::move(response));
   };
   const bool wants_read =
       std::any_of(checks.begin(), checks.end(), [](const Check& check) { return check.kind == Check::kLinearizableRead; });

@@ -176,6 +176,7 @@ Status RaftDriver::start(DataDir& data, Index applied, Term applied_term, const 
 }
 
 Term RaftDriver::term() const { return raft_->raft().term(); }
+std::string RaftDriver::status_json() const { return raft::to_json(raft_->status()); }
 
 void RaftDriver::tick() {
   raft_->tick();

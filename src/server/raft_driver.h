@@ -52,6 +52,7 @@ class RaftDriver {
   base::Term term() const;
   base::Index committed() const { return committed_; }
   base::Index applied() const { return applied_; }
+  std::string status_json() const;  // as /debug/vars shows it
   base::Term applied_term() const { return applied_term_; }
   const raft::ConfState& conf_state() const { return conf_state_; }
   // We are the only voter.

@@ -15,6 +15,7 @@
 #include "net/listener.h"
 #include "net/spawn.h"
 #include "rpc/server.h"
+#include "server/gateway.h"
 #include "server/metrics.h"
 #include "server/node.h"
 #include "server/notify.h"
@@ -36,6 +37,8 @@ rpc::ServerOptions rpc_options(const Config& config, bool grpc, bool http) {
   options.keepalive_min_time = config.grpc_keepalive_min_time;
   options.keepalive_interval = config.grpc_keepalive_interval;
   options.keepalive_timeout = config.grpc_keepalive_timeout;
+  // A request in JSON may be longer than its message: base64 by a third, \u escapes up to six times.
+  options.http_body_bytes_max = 4 * options.message_bytes_max;
   options.serve_grpc = grpc;
   options.serve_http = http;
   return options;
@@ -59,6 +62,7 @@ class Process {
   struct Front {  // one server and the ports it will serve once the member is ready
     Port port;
     std::unique_ptr<rpc::Server> server;
+    std::shared_ptr<Gateway> gateway;  // client ports that serve HTTP
     rpc::ServerOptions options;
     std::vector<std::unique_ptr<net::Listener>> listeners;
   };
@@ -147,7 +151,7 @@ Status Process::open() {
       Node::open(config_, Environment{loop_, disk_worker_, helper_worker_, disk_, seed, metrics_}, std::move(*data));
   if (!node.ok()) return node.status();
   node_ = std::move(*node);
-  pages_ = std::make_unique<Pages>(*node_, config_);
+  pages_ = std::make_unique<Pages>(home_, *node_, config_);
   metrics_.registry.before_expose([this] {
     rpc::Server::Stats all;
     for (const Front& front : fronts_) {
@@ -166,7 +170,7 @@ Status Process::open() {
 
 void Process::serve(Front& front) {
   rpc::Server& server = *front.server;
-  if (front.options.serve_grpc) {
+  if (front.port == Port::kClient) {  // The JSON gateway calls them where gRPC is not served.
     add_kv_service(server, *node_);
     add_cluster_service(server, *node_);
     add_maintenance_service(server, *node_);
@@ -182,8 +186,12 @@ void Process::serve(Front& front) {
     });
   }
   if (front.options.serve_http) {
-    server.set_http_handler(
-        [this, port = front.port](std::shared_ptr<rpc::HttpCall> call) { pages_->serve(port, std::move(call)); });
+    if (front.port == Port::kClient && config_.enable_grpc_gateway) {
+      front.gateway = std::make_shared<Gateway>(home_.get_executor(), server.local(), front.options.http_body_bytes_max);
+    }
+    server.set_http_handler([this, port = front.port, gateway = front.gateway](std::shared_ptr<rpc::HttpCall> call) {
+      pages_->serve(port, gateway.get(), std::move(call));
+    });
   }
   for (std::unique_ptr<net::Listener>& listener : front.listeners) {
     const std::string address = listener->address();

@@ -63,6 +63,9 @@ class Reader {
   void skip(uint32_t tag) { skip_at(tag, depth_left_); }
 
   bool ok() const { return ok_; }
+  // Bytes not taken yet.
+  size_t left() const { return static_cast<size_t>(end_ - at_); }
+  bool more() const { return at_ != end_; }
   void fail() { ok_ = false; }
 
  private:
