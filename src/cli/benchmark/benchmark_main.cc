@@ -20,6 +20,11 @@ std::unique_ptr<Command> make_benchmark_commands() {
   root->add(make_range_command());
   root->add(make_txn_mixed_command());
   root->add(make_txn_put_command());
+  root->add(make_watch_command());
+  root->add(make_watch_get_command());
+  root->add(make_watch_latency_command());
+  root->add(make_lease_keepalive_command());
+  root->add(make_stm_command());
   return root;
 }
 

@@ -43,6 +43,7 @@ Load::Load(const Invocation& invocation, LoadFlags flags)
     : terminal_(invocation.terminal),
       flags_(global_flags(invocation.command)),
       total_(static_cast<uint64_t>(std::max<int64_t>(flags.total, 0))),
+      has_bar_(flags.has_bar),
       call_options_(std::make_unique<rpc::CallOptions>()),
       bar_(invocation.terminal.err, total_) {
   if (flags.rate > 0) slot_ = std::chrono::nanoseconds(1'000'000'000) / flags.rate;
@@ -58,7 +59,7 @@ Exit Load::connect() {
     return fail(kExitError, formatted("expected --clients from 1 to %zu", kClientsMax));
   }
   if (flags_.endpoints.empty()) return fail(kExitError, "dial error: etcdclient: no available endpoints");
-  ClientConfig config;
+  ClientConfig& config = config_;
   for (const std::string& endpoint : flags_.endpoints) config.endpoints.emplace_back(trimmed(endpoint));
   config.dial_timeout = flags_.dial_timeout;
   config.tls = flags_.tls;
@@ -99,7 +100,7 @@ void Load::run(Workload& workload, std::vector<Report*> reports) {
   elapsed_ = clock_.now() - run_began_;
   redraw_timer_.cancel();
   sync_timer_.cancel();
-  bar_.finish(done_, elapsed_);
+  if (has_bar_) bar_.finish(done_, elapsed_);
 }
 
 void Load::launch(uint32_t client) {
@@ -156,6 +157,7 @@ void Load::arm_slot_timer() {
 }
 
 void Load::redraw() {
+  if (!has_bar_) return;
   bar_.draw(done_, clock_.now() - run_began_);
   redraw_timer_.expires_after(kRedrawInterval);
   redraw_timer_.async_wait([this](const std::error_code& error) {
@@ -191,8 +193,14 @@ void Load::take_endpoints(const std::string& answer) {
 }
 
 void print_report(const Invocation& invocation, const Load& load, Report& report, const std::string& operation, bool newline) {
+  print_report(invocation, load, report, operation, load.elapsed(), "");
+  if (newline) invocation.terminal.out << "\n" << std::flush;
+}
+
+void print_report(const Invocation& invocation, const Load& load, Report& report, const std::string& operation,
+                  base::Duration elapsed, const char* title) {
   std::ostream& out = invocation.terminal.out;
-  const std::string text = report.text(load.elapsed());
+  const std::string text = report.text(elapsed);
   if (load.flags().report_perfdash) {
     const char* folder = std::getenv("ARTIFACTS");
     const std::time_t now = static_cast<std::time_t>(load.clock().unix_ns() / 1'000'000'000);
@@ -213,7 +221,7 @@ void print_report(const Invocation& invocation, const Load& load, Report& report
       out << "Error writing to file: " << path.string() << "\n";
     }
   }
-  out << text << (newline ? "\n" : "") << std::flush;
+  out << title << text << std::flush;
 }
 
 }  // namespace cli::benchmark

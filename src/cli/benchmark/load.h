@@ -46,7 +46,8 @@ const GlobalFlags& global_flags(const Command& command);
 // What every load command has besides.
 struct LoadFlags {
   int64_t total = 10000;
-  int64_t rate = 0;  // 0: no limit
+  int64_t rate = 0;      // 0: no limit
+  bool has_bar = true;   // else something beside the load is what the user waits for
 };
 
 class Load {
@@ -67,6 +68,10 @@ class Load {
   asio::io_context& loop() { return loop_; }
   const base::Clock& clock() const { return clock_; }
   Client& first_client() { return *clients_.front(); }
+  // Of the connection that client number `client` uses.
+  rpc::Channel& channel(uint64_t client) { return clients_[client % clients_.size()]->channel(); }
+  // One more connection, for what must not share one with the load.
+  base::Result<std::unique_ptr<Client>> open_client() { return Client::open(loop_, clock_, config_); }
   const GlobalFlags& flags() const { return flags_; }
   bool over() const { return done_ == total_; }
 
@@ -82,9 +87,11 @@ class Load {
   Terminal& terminal_;
   const GlobalFlags& flags_;
   uint64_t total_;
+  bool has_bar_;
   base::Duration slot_{0};  // between two requests; 0: no limit
   asio::io_context loop_{1};
   base::RealClock clock_;
+  ClientConfig config_;
   std::vector<std::unique_ptr<Client>> clients_;  // one a connection
   std::unique_ptr<rpc::CallOptions> call_options_;
 
@@ -105,7 +112,10 @@ class Load {
   bool in_send_ = false;
 };
 
-// Writes the report to standard output, and for --report-perfdash the file beside.
+// Writes the report to standard output, `title` before it, and for --report-perfdash the file beside. The whole took `elapsed`.
+void print_report(const Invocation& invocation, const Load& load, Report& report, const std::string& operation,
+                  base::Duration elapsed, const char* title);
+// Of the load itself.
 void print_report(const Invocation& invocation, const Load& load, Report& report, const std::string& operation, bool newline);
 
 }  // namespace cli::benchmark

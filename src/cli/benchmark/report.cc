@@ -51,6 +51,16 @@ void Report::sort() {
 
 std::string Report::number(double value) const { return options_.precise ? float_text(value) : formatted("%4.4f", value); }
 
+Report::Numbers Report::numbers(base::Duration total) {
+  if (took_ns_.empty()) return {};
+  sort();
+  const double count = static_cast<double>(took_ns_.size());
+  double sum = 0, squares = 0;
+  for (size_t i = 0; i < took_ns_.size(); ++i) sum += at(i);
+  for (size_t i = 0; i < took_ns_.size(); ++i) squares += (at(i) - sum / count) * (at(i) - sum / count);
+  return {at(took_ns_.size() - 1), std::sqrt(squares / count), count / std::chrono::duration<double>(total).count()};
+}
+
 std::string Report::summary(double total) const {
   double sum = 0, squares = 0;
   for (size_t i = 0; i < took_ns_.size(); ++i) sum += at(i);

@@ -30,6 +30,14 @@ class Report {
   }
   void add_error(std::string text) { ++errors_[std::move(text)]; }
 
+  // What went wrong, and how often.
+  const std::map<std::string, uint64_t>& errors() const { return errors_; }
+  // Numbers of a run that took `total`; all 0 when nothing was added.
+  struct Numbers {
+    double slowest = 0, stddev = 0, per_second = 0;
+  };
+  Numbers numbers(base::Duration total);
+
   // The report; the whole run took `total`. Sorts what was added.
   std::string text(base::Duration total);
   // As {"version":"v1",...} for perfdash, under the name `operation`.
