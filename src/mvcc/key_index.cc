@@ -383,6 +383,7 @@ void KeyIndex::put(KeyRecord& record, const Version& version) {
   const Totals was = weight(record);
   record.put(version);
   ++versions_;
+  row_bytes_ += version.size;
   add_weight(record, was);
 }
 
@@ -390,16 +391,19 @@ void KeyIndex::bury(KeyRecord& record, const Version& tombstone) {
   const Totals was = weight(record);
   record.bury(tombstone);
   ++versions_;
+  row_bytes_ += tombstone.size;
   add_weight(record, was);
 }
 
 void KeyIndex::restore(KeyRecord& record, const Version& version, int64_t create_revision, int64_t put_version) {
   record.restore(version, create_revision, put_version);
   ++versions_;
+  row_bytes_ += version.size;
   add_weight(record, {});
 }
 
 void KeyIndex::drop_oldest(KeyRecord& record, size_t count) {
+  for (size_t i = 0; i < count; ++i) row_bytes_ -= record.version(i).size;
   record.drop_oldest(count);
   versions_ -= count;
 }
@@ -408,6 +412,7 @@ void KeyIndex::erase(KeyRecord& record) {
   const Path path = path_to(record);
   path_record_ = nullptr;
   versions_ -= record.versions();
+  for (size_t i = 0; i < record.versions(); ++i) row_bytes_ -= record.version(i).size;
   const Totals was = weight(record);
   if (was.live != 0) {
     const Totals delta{0 - was.live, 0 - was.bytes};
@@ -534,6 +539,7 @@ struct Walked {
   Totals totals;
   size_t records = 0;
   size_t versions = 0;
+  uint64_t row_bytes = 0;
   const KeyLeaf* last_leaf = nullptr;
   std::string_view last_key;
 };
@@ -552,6 +558,7 @@ void verify_node(const KeyNode* node, int level, bool is_root, Walked* walked) {
       walked->last_key = record.key();
       ++walked->records;
       walked->versions += record.versions();
+      for (size_t v = 0; v < record.versions(); ++v) walked->row_bytes += record.version(v).size;
       add(walked->totals, weight(record));
     } else {
       const KeyInner* inner = as_inner(node);
@@ -581,6 +588,7 @@ void KeyIndex::verify_for_test() const {
   VERIFY(walked.totals == totals_);
   VERIFY(walked.records == records_);
   VERIFY(walked.versions == versions_);
+  VERIFY(walked.row_bytes == row_bytes_);
 }
 
 }  // namespace mvcc

@@ -36,8 +36,9 @@ class KeyIndex {
   // --- reading ------------------------------------------------------------------------------------------------------------
   KeyRecord* find(std::string_view key) const;
   uint64_t live() const { return totals_.live; }
-  size_t size() const { return records_; }       // records, also of deleted keys
-  size_t versions() const { return versions_; }  // of all records
+  size_t size() const { return records_; }           // records, also of deleted keys
+  size_t versions() const { return versions_; }      // of all records
+  uint64_t row_bytes() const { return row_bytes_; }  // of the values of all versions
   // Of the keys below `key`.
   Totals before(std::string_view key) const;
   uint64_t live_before(std::string_view key) const;  // the same without sizes, which cost a look at the records of a leaf
@@ -96,6 +97,7 @@ class KeyIndex {
   Totals totals_;
   size_t records_ = 0;
   size_t versions_ = 0;
+  uint64_t row_bytes_ = 0;
   // The way to the record found last by a write: what is written next, mostly.
   std::unique_ptr<Path> path_;
   const KeyRecord* path_record_ = nullptr;  // null: path_ is not valid

@@ -100,6 +100,7 @@ class Store {
   int64_t finished_compact_revision() const { return finished_; }  // rows below are gone; -1: none finished
   size_t keys() const { return index_.live(); }                    // keys that exist now
   size_t versions() const { return index_.versions(); }            // rows in memory's view, tombstones included
+  uint64_t row_bytes() const { return index_.row_bytes(); }        // bytes of their values
   const Statistics& statistics() const { return statistics_; }
   size_t hot_bytes() const { return hot_.bytes(); }
 

@@ -10,6 +10,8 @@ using base::Code;
 using base::Status;
 
 inline Status no_leader() { return Status(Code::kUnavailable, "etcdserver: no leader"); }
+inline Status not_leader() { return Status(Code::kFailedPrecondition, "etcdserver: not leader"); }
+inline Status bad_leader_transferee() { return Status(Code::kFailedPrecondition, "etcdserver: bad leader transferee"); }
 inline Status leader_changed() { return Status(Code::kUnavailable, "etcdserver: leader changed"); }
 inline Status stopped() { return Status(Code::kUnavailable, "etcdserver: server stopped"); }
 inline Status timeout() { return Status(Code::kUnavailable, "etcdserver: request timed out"); }

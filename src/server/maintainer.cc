@@ -4,6 +4,8 @@
 #include "mvcc/compaction_task.h"
 #include "mvcc/hash_task.h"
 #include "mvcc/store.h"
+#include "server/database_export.h"
+#include "server/database_hash_task.h"
 #include "server/errors.h"
 #include "server/metrics.h"
 #include "server/node.h"
@@ -16,30 +18,25 @@ using base::Status;
 
 constexpr base::Duration kSleepBetweenBatches = std::chrono::milliseconds(10);
 
-// etcd prints sizes as humanize does: "25 kB", "2.1 GB".
-std::string human_bytes(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
-  if (bytes < 10) return std::to_string(bytes) + " B";
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  for (; value >= 999.5 && unit + 1 < std::size(kUnits); ++unit) value /= 1000;
-  char text[32];
-  std::snprintf(text, sizeof text, unit > 0 && value < 9.95 ? "%.1f %s" : "%.0f %s", value, kUnits[unit]);
-  return text;
-}
-
 }  // namespace
 
 // One task and what comes after it.
 struct Maintainer::Work {
-  std::unique_ptr<mvcc::Task> task;            // null: a compaction, fetched from the store when its turn comes
-  mvcc::CompactionTask* compaction = nullptr;  // the same, if it is one
-  std::function<void(const Status&)> done;     // of hashes
+  std::unique_ptr<mvcc::Task> task;              // null: a compaction, fetched from the store when its turn comes
+  mvcc::CompactionTask* compaction = nullptr;    // the same, if it is one
+  std::function<void(const Status&)> done;       // of hashes
+  base::metrics::Histogram* duration = nullptr;  // of hashes
   base::Instant began{};
 };
 
 Maintainer::Maintainer(Node& node) : node_(node) {}
-Maintainer::~Maintainer() = default;
+
+// Whoever streams one may live longer than the store.
+Maintainer::~Maintainer() {
+  for (const std::weak_ptr<DatabaseExport>& weak : exports_) {
+    if (const std::shared_ptr<DatabaseExport> open = weak.lock()) open->close();
+  }
+}
 
 void Maintainer::start() {
   if (node_.store().compaction_waiting()) on_compaction();
@@ -71,8 +68,37 @@ void Maintainer::hash_kv(int64_t revision, std::function<void(const Result<HashA
     done(HashAnswer{hash.hash, hash.compact_revision, hash.revision, node.store().current_revision()});
   };
   work->task = std::move(task);
+  work->duration = &node_.metrics().hash_rev_duration;
+  submit(std::move(work));
+}
+
+void Maintainer::hash_database(std::function<void(const Result<DatabaseHashAnswer>&)> done) {
+  if (stopped_) return done(errors::stopped());
+  if (queue_.size() >= kHashesWaitingMax) return done(errors::too_many_requests());
+  auto work = std::make_unique<Work>();
+  auto task = std::make_unique<DatabaseHashTask>(node_.whole_view());
+  const int64_t revision = node_.store().current_revision();
+  work->done = [done = std::move(done), task = task.get(), revision](const Status& status) {
+    if (!status.ok()) return done(status);
+    done(DatabaseHashAnswer{task->hash(), revision});
+  };
+  work->task = std::move(task);
+  work->duration = &node_.metrics().hash_duration;
+  submit(std::move(work));
+}
+
+void Maintainer::submit(std::unique_ptr<Work> work) {
   queue_.push_back(std::move(work));
   next();
+}
+
+Result<std::shared_ptr<DatabaseExport>> Maintainer::open_export() {
+  if (stopped_) return errors::stopped();
+  std::erase_if(exports_, [](const std::weak_ptr<DatabaseExport>& weak) { return weak.expired(); });
+  if (exports_.size() >= kExportsMax) return errors::too_many_requests();
+  auto opened = std::make_shared<DatabaseExport>(node_.whole_view());
+  exports_.push_back(opened);
+  return opened;
 }
 
 void Maintainer::next() {
@@ -132,7 +158,7 @@ void Maintainer::finish() {
   const base::Duration took = node_.environment().loop.clock().now() - work->began;
   const Status& status = work->task->status();
   if (work->compaction == nullptr) {
-    node_.metrics().hash_rev_duration.observe_ns(took.count());
+    work->duration->observe_ns(took.count());
     work->done(status);
   } else if (!status.ok()) {
     base::fatal("store: compaction met damage: " + status.to_string());
@@ -147,9 +173,9 @@ void Maintainer::finish() {
                                                       {"number-of-keys-compacted", work->compaction->erased()},
                                                       {"hash", work->compaction->hash()},
                                                       {"current-db-size-bytes", size},
-                                                      {"current-db-size", human_bytes(size)},
+                                                      {"current-db-size", size_text(size)},
                                                       {"current-db-size-in-use-bytes", in_use},
-                                                      {"current-db-size-in-use", human_bytes(in_use)}});
+                                                      {"current-db-size-in-use", size_text(in_use)}});
     settle();
   }
   next();

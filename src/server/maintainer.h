@@ -11,8 +11,13 @@
 
 #include "base/status.h"
 
+namespace base::metrics {
+class Histogram;
+}
+
 namespace server {
 
+class DatabaseExport;
 class Node;
 
 struct HashAnswer {
@@ -22,8 +27,15 @@ struct HashAnswer {
   int64_t current_revision = 0;  // of the store when it was asked
 };
 
-// HashKV requests that wait; more are refused.
+struct DatabaseHashAnswer {
+  uint32_t hash = 0;
+  int64_t current_revision = 0;
+};
+
+// HashKV and Hash requests that wait; more are refused.
 inline constexpr size_t kHashesWaitingMax = 64;
+// Snapshots streamed at once; more are refused. Each keeps what compactions drop meanwhile on disk.
+inline constexpr size_t kExportsMax = 8;
 
 class Maintainer {
  public:
@@ -40,6 +52,10 @@ class Maintainer {
   // Runs `done` when every compaction applied so far is physically done and durable.
   void when_compacted(std::function<void(const base::Status&)> done);
   void hash_kv(int64_t revision, std::function<void(const base::Result<HashAnswer>&)> done);
+  // Over everything in the store (Maintenance.Hash).
+  void hash_database(std::function<void(const base::Result<DatabaseHashAnswer>&)> done);
+  // The store as of now, to be read step by step on the helper thread. Errors: too many requests, server stopped.
+  base::Result<std::shared_ptr<DatabaseExport>> open_export();
   // The engine has taken a commit.
   void on_commit();
 
@@ -55,11 +71,13 @@ class Maintainer {
   void step();
   void finish();
   void settle();
+  void submit(std::unique_ptr<Work> work);
 
   Node& node_;
   std::deque<std::unique_ptr<Work>> queue_;
   std::unique_ptr<Work> running_;
   std::vector<Waiting> waiting_;
+  std::vector<std::weak_ptr<DatabaseExport>> exports_;
   bool reading_ = false;  // the helper thread has running_'s task
   bool stopped_ = false;
 };

@@ -1,3 +1,6 @@
+#include "base/bytes.h"
+#include "base/log.h"
+#include "server/defragmenter.h"
 #include "server/errors.h"
 #include "server/maintainer.h"
 #include "server/proto_call.h"
@@ -47,6 +50,57 @@ void answer_hash_kv(Node& node, rpc::UnaryCall call) {
   });
 }
 
+void answer_hash(Node& node, rpc::UnaryCall call) {
+  etcdserverpb::HashRequest request;
+  if (!begin(node, call, OnLearner::kRefused, &request)) return;
+  auto shared = std::make_shared<rpc::UnaryCall>(std::move(call));
+  node.maintainer().hash_database([&node, shared](const base::Result<DatabaseHashAnswer>& hash) {
+    if (!hash.ok()) return shared->finish(hash.status());
+    etcdserverpb::HashResponse response;
+    fill_header(node, hash->current_revision, response.mutable_header());
+    response.set_hash(hash->hash);
+    shared->finish(response.SerializeAsString());
+  });
+}
+
+void answer_defragment(Node& node, rpc::UnaryCall call) {
+  etcdserverpb::DefragmentRequest request;
+  if (!begin(node, call, OnLearner::kRefused, &request)) return;
+  base::log::info("starting defragment");
+  if (node.config().feature_gates.enabled(Feature::kStopGrpcServiceOnDefrag)) node.health().stop_serving("defrag is active");
+  auto shared = std::make_shared<rpc::UnaryCall>(std::move(call));
+  node.defragmenter().run([&node, shared](const Status& done) {
+    node.health().start_serving();
+    if (!done.ok()) {
+      base::log::warn("failed to defragment", {{"error", done}});
+      return shared->finish(done);
+    }
+    base::log::info("finished defragment");
+    shared->finish(etcdserverpb::DefragmentResponse().SerializeAsString());
+  });
+}
+
+// Alone, a leader can only keep what it has: as in etcd, that is a transfer that is over at once.
+void answer_move_leader(Node& node, rpc::UnaryCall call) {
+  etcdserverpb::MoveLeaderRequest request;
+  if (!begin(node, call, OnLearner::kRefused, &request)) return;
+  if (!node.is_leader()) return call.finish(errors::not_leader());
+  const base::NodeId target(request.targetid());
+  const Member* member = node.membership().find(target);
+  if (member == nullptr || member->is_learner) return call.finish(errors::bad_leader_transferee());
+  if (target != node.id()) {
+    return call.finish(Status(Code::kUnimplemented, "leader transfer between members is not part of this version yet"));
+  }
+  base::log::info("leadership transfer starting", {{"local-member-id", base::hex(node.id().value())},
+                                                   {"current-leader-member-id", base::hex(node.leader().value())},
+                                                   {"transferee-member-id", base::hex(target.value())}});
+  base::log::info("leadership transfer finished", {{"local-member-id", base::hex(node.id().value())},
+                                                   {"old-leader-member-id", base::hex(node.leader().value())},
+                                                   {"new-leader-member-id", base::hex(target.value())},
+                                                   base::log::Field::duration("took", 0)});
+  call.finish(etcdserverpb::MoveLeaderResponse().SerializeAsString());
+}
+
 // The answer of an applied alarm request; the header's revision is the store's.
 class AlarmWaiter final : public Waiter {
  public:
@@ -79,6 +133,11 @@ void answer_alarm(Node& node, rpc::UnaryCall call) {
 void add_maintenance_service(rpc::Server& server, Node& node) {
   server.add_unary("/etcdserverpb.Maintenance/Status", [&node](rpc::UnaryCall call) { answer_status(node, std::move(call)); });
   server.add_unary("/etcdserverpb.Maintenance/HashKV", [&node](rpc::UnaryCall call) { answer_hash_kv(node, std::move(call)); });
+  server.add_unary("/etcdserverpb.Maintenance/Hash", [&node](rpc::UnaryCall call) { answer_hash(node, std::move(call)); });
+  server.add_unary("/etcdserverpb.Maintenance/Defragment",
+                   [&node](rpc::UnaryCall call) { answer_defragment(node, std::move(call)); });
+  server.add_unary("/etcdserverpb.Maintenance/MoveLeader",
+                   [&node](rpc::UnaryCall call) { answer_move_leader(node, std::move(call)); });
   server.add_unary("/etcdserverpb.Maintenance/Alarm", [&node](rpc::UnaryCall call) { answer_alarm(node, std::move(call)); });
 }
 

@@ -155,6 +155,9 @@ struct Metrics {
                                           "Time of a commit spent writing.", base::metrics::exponential(0.001, 2, 14)};
   Histogram backend_snapshot_duration{registry, "etcd_disk_backend_snapshot_duration_seconds", "Time to make a snapshot.",
                                       base::metrics::exponential(.01, 2, 17)};
+  Histogram defrag_duration{registry, "etcd_disk_backend_defrag_duration_seconds", "Time of a defragmentation.",
+                            base::metrics::exponential(.1, 2, 13)};
+  Gauge defrag_inflight{registry, "etcd_disk_defrag_inflight", "1 while a defragmentation is under way."};
   Histogram snap_fsync_duration{registry, "etcd_snap_fsync_duration_seconds", "Time to sync a .snap file.",
                                 base::metrics::exponential(0.001, 2, 14)};
   Histogram snap_db_fsync_duration{registry, "etcd_snap_db_fsync_duration_seconds", "Time to sync a .snap.db file.",

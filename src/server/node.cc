@@ -11,6 +11,7 @@
 #include "membership.pb.h"
 #include "rpc.pb.h"
 #include "server/applier.h"
+#include "server/defragmenter.h"
 #include "server/errors.h"
 #include "server/leader_guard.h"
 #include "server/maintainer.h"
@@ -28,6 +29,8 @@ using base::Status;
 using base::Term;
 using storage::Bucket;
 
+// The row's key, LevelDB's sequence number and lengths, and its share of filter and index.
+constexpr uint64_t kEngineBytesPerRow = 18 + 8 + 4 + 2;
 constexpr base::Duration kPublishRetry = std::chrono::seconds(1);
 
 storage::BackendOptions backend_options(const Config& config) {
@@ -162,6 +165,7 @@ Status Node::recover(DataDir& data) {
   if (!status.ok()) return status;
   base::log::info("kvstore restored", {{"current-rev", store_->current_revision()}});
   maintainer_ = std::make_unique<Maintainer>(*this);
+  defragmenter_ = std::make_unique<Defragmenter>(*this);
   driver_ = std::make_unique<RaftDriver>(*this, config_, environment_, data);
   return driver_->start(data, consistent_index_, consistent_term_, conf_state);
 }
@@ -183,6 +187,7 @@ void Node::start(std::function<void()> on_ready) {
   }
   next_tick_ = environment_.loop.clock().now();
   maintainer_->start();
+  defragmenter_->run_at_start();
   tick();
 }
 
@@ -296,16 +301,25 @@ void Node::schedule_commit() {
   });
 }
 
+void Node::put_consistent_index() {
+  if (!consistent_index_moved_) return;
+  std::string number;
+  base::append_be64(number, consistent_index_.value());
+  storage::put_row(backend_, Bucket::kMeta, "consistent_index", number);
+  number.clear();
+  base::append_be64(number, consistent_term_.value());
+  storage::put_row(backend_, Bucket::kMeta, "term", number);
+  consistent_index_moved_ = false;
+}
+
+std::shared_ptr<const storage::View> Node::whole_view() {
+  put_consistent_index();
+  schedule_commit();
+  return backend_.view();
+}
+
 void Node::begin_commit() {
-  if (consistent_index_moved_) {
-    std::string number;
-    base::append_be64(number, consistent_index_.value());
-    storage::put_row(backend_, Bucket::kMeta, "consistent_index", number);
-    number.clear();
-    base::append_be64(number, consistent_term_.value());
-    storage::put_row(backend_, Bucket::kMeta, "term", number);
-    consistent_index_moved_ = false;
-  }
+  put_consistent_index();
   std::shared_ptr<storage::Commit> commit = backend_.begin_commit(consistent_index_.value());
   if (commit == nullptr) {
     if (stopping_ && on_stopped_) std::exchange(on_stopped_, nullptr)();
@@ -446,8 +460,10 @@ int64_t Node::quota_bytes() const {
   return config_.quota_backend_bytes == 0 ? kQuotaBytesDefault : config_.quota_backend_bytes;
 }
 uint64_t Node::db_size_bytes() const { return engine_->size_bytes() + backend_.pending_bytes(); }
-// LevelDB reuses no space inside its files: what it has on disk is in use until its own compaction drops it.
-uint64_t Node::db_size_in_use_bytes() const { return db_size_bytes(); }
+// What the versions that the index knows take after a defragmentation, about: the rest is what LevelDB has not dropped yet.
+uint64_t Node::db_size_in_use_bytes() const {
+  return std::min(db_size_bytes(), store_->row_bytes() + store_->versions() * kEngineBytesPerRow);
+}
 
 bool Node::over_quota(int64_t cost) const {
   if (quota_bytes() < 0 || cost <= 0) return false;
@@ -473,6 +489,7 @@ void Node::stop(std::function<void()> done) {
   environment_.loop.cancel(tick_timer_);
   environment_.loop.cancel(commit_timer_);
   maintainer_->stop();
+  defragmenter_->stop();
   watchers_->stop();
   waiters_.fail_all(errors::stopped());
   reads_.fail_all(errors::stopped());

@@ -18,6 +18,7 @@
 #include "server/alarms.h"
 #include "server/config.h"
 #include "server/data_dir.h"
+#include "server/health.h"
 #include "server/membership.h"
 #include "server/read_queue.h"
 #include "server/request_id.h"
@@ -32,6 +33,7 @@ class Message;
 namespace server {
 
 class Applier;
+class Defragmenter;
 class LeaderGuard;
 class Maintainer;
 class RaftDriver;
@@ -97,6 +99,11 @@ class Node {
   storage::Backend& backend() { return backend_; }
   const storage::Backend& backend() const { return backend_; }
   Maintainer& maintainer() { return *maintainer_; }
+  Defragmenter& defragmenter() { return *defragmenter_; }
+  Health& health() { return health_; }
+  // Everything as of the last applied entry, with its index and term: what may leave this member. The view must be gone before
+  // the node is.
+  std::shared_ptr<const storage::View> whole_view();
   Watchers& watchers() { return *watchers_; }
   LeaderGuard& leader_guard() { return *leader_guard_; }
   size_t big_reads = 0;  // range_source counts itself here
@@ -145,6 +152,7 @@ class Node {
   void publish();
   void tell_if_ready();
   void decide_cluster_version();
+  void put_consistent_index();
   bool has_uncommitted() const { return consistent_index_moved_ || backend_.pending_changes() > 0; }
   void begin_commit();
   void propose_message(wire::Op op, const google::protobuf::Message& message, std::function<void(const base::Status&)> done);
@@ -162,6 +170,8 @@ class Node {
   ReadQueue reads_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<Maintainer> maintainer_;
+  std::unique_ptr<Defragmenter> defragmenter_;
+  Health health_;
   std::unique_ptr<Watchers> watchers_;
   std::unique_ptr<LeaderGuard> leader_guard_;
   std::unique_ptr<RaftDriver> driver_;

@@ -174,6 +174,8 @@ void Process::serve(Front& front) {
     add_kv_service(server, *node_);
     add_cluster_service(server, *node_);
     add_maintenance_service(server, *node_);
+    add_snapshot_service(server, *node_);
+    add_health_service(server, *node_);
     add_watch_service(server, *node_);
     server.set_call_observer([this](std::string_view path, bool, std::optional<base::Code> ended, base::Duration took) {
       const auto [known, fresh] = methods_.try_emplace(path.data(), nullptr);

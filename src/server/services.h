@@ -18,6 +18,8 @@ base::Status admit_stream(Node& node, const std::shared_ptr<rpc::ServerStream>& 
 void add_kv_service(rpc::Server& server, Node& node);
 void add_cluster_service(rpc::Server& server, Node& node);
 void add_maintenance_service(rpc::Server& server, Node& node);
+void add_snapshot_service(rpc::Server& server, Node& node);
+void add_health_service(rpc::Server& server, Node& node);
 void add_watch_service(rpc::Server& server, Node& node);
 
 }  // namespace server

@@ -69,8 +69,11 @@ class Engine {
   virtual base::Status write(const Changes& changes, bool sync) = 0;
   // Bytes on disk, about; cheap enough to call for each commit.
   virtual uint64_t size_bytes() const = 0;
-  // Rewrites what compaction of the keyspace left behind; slow, from a helper thread.
-  virtual base::Status compact() = 0;
+  // Bytes on disk, about, of the rows in [begin, limit); of what is only in memory yet, none.
+  virtual uint64_t range_bytes(std::string_view begin, std::string_view limit) const = 0;
+  // Brings what is in memory to disk and rewrites [begin, limit), so that what was erased there takes no space. Blocks for as
+  // long as that many bytes take: from a helper thread, slice by slice (slices.h). Reads and a write go on beside it.
+  virtual void compact(std::string_view begin, std::string_view limit) = 0;
 };
 
 }  // namespace storage

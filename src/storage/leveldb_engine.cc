@@ -28,8 +28,9 @@ Status convert(const leveldb::Status& status) {
   if (!status.IsCorruption()) return Status(Code::kInternal, std::move(text));
   // The damaged block is what this thread read last.
   if (const std::string where = LevelDbEnv::last_read(); !where.empty()) text += " in " + where;
-  text += "; this member's database is damaged: restore its data directory from a backup, or remove the member from the "
-          "cluster and add it again with an empty data directory";
+  text +=
+      "; this member's database is damaged: restore its data directory from a backup, or remove the member from the "
+      "cluster and add it again with an empty data directory";
   return Status(Code::kDataLoss, std::move(text));
 }
 
@@ -162,9 +163,17 @@ Status LevelDbEngine::write(const Changes& changes, bool /*sync*/) {
 
 uint64_t LevelDbEngine::size_bytes() const { return parts_->env.size_bytes(); }
 
-Status LevelDbEngine::compact() {
-  parts_->db->CompactRange(nullptr, nullptr);
-  return {};
+uint64_t LevelDbEngine::range_bytes(std::string_view begin, std::string_view limit) const {
+  const leveldb::Range range(slice(begin), slice(limit));
+  uint64_t bytes = 0;
+  parts_->db->GetApproximateSizes(&range, 1, &bytes);
+  return bytes;
+}
+
+// Trouble on the way is remembered by LevelDB and comes back from the next write.
+void LevelDbEngine::compact(std::string_view begin, std::string_view limit) {
+  const leveldb::Slice from = slice(begin), to = slice(limit);
+  parts_->db->CompactRange(&from, &to);
 }
 
 }  // namespace storage

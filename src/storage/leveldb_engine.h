@@ -36,7 +36,8 @@ class LevelDbEngine final : public Engine {
   std::shared_ptr<const EngineSnapshot> snapshot() const override;
   base::Status write(const Changes& changes, bool sync) override;
   uint64_t size_bytes() const override;
-  base::Status compact() override;
+  uint64_t range_bytes(std::string_view begin, std::string_view limit) const override;
+  void compact(std::string_view begin, std::string_view limit) override;
 
  private:
   struct Parts;

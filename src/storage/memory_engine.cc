@@ -149,6 +149,16 @@ uint64_t MemoryEngine::size_bytes() const {
   return state_->bytes;
 }
 
+uint64_t MemoryEngine::range_bytes(std::string_view begin, std::string_view limit) const {
+  const std::lock_guard hold(state_->mutex);
+  uint64_t bytes = 0;
+  const auto end = state_->keys.lower_bound(limit);
+  for (auto at = state_->keys.lower_bound(begin); at != end && at->first < limit; ++at) {
+    if (const std::string* value = State::at(at->second, state_->sequence)) bytes += at->first.size() + value->size();
+  }
+  return bytes;
+}
+
 void MemoryEngine::fail_next_write_for_test(Status status) {
   const std::lock_guard hold(state_->mutex);
   state_->fail_next = std::move(status);

@@ -18,7 +18,8 @@ class MemoryEngine final : public Engine {
   std::shared_ptr<const EngineSnapshot> snapshot() const override;
   base::Status write(const Changes& changes, bool sync) override;
   uint64_t size_bytes() const override;
-  base::Status compact() override { return {}; }
+  uint64_t range_bytes(std::string_view begin, std::string_view limit) const override;
+  void compact(std::string_view, std::string_view) override {}
 
   // The next write fails with this.
   void fail_next_write_for_test(base::Status status);

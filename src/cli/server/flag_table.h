@@ -52,7 +52,6 @@ enum class Part {
   kProfiling,
   kSlowRequestLogs,
   kTracing,
-  kDefragmentation,
   kDowngrade,
   kFeatureGates,
   kMetricsListener,

@@ -1,0 +1,89 @@
+// Maintenance.Snapshot: the database in chunks, then its digest (feature map 3.11, wire-and-disk 8.1). A piece is made when the
+// one before has gone to the socket, so a slow client costs a piece of memory and a pinned view, and no time of anybody else's.
+#include "base/log.h"
+#include "server/await_worker.h"
+#include "server/database_export.h"
+#include "server/maintainer.h"
+#include "server/metrics.h"
+#include "server/proto_call.h"
+#include "server/services.h"
+
+namespace server {
+namespace {
+
+using base::Result;
+using base::Status;
+
+constexpr size_t kChunkBytes = 32u << 10;  // etcd's
+
+std::string encode(uint64_t remaining_bytes, std::string_view blob, const std::string& version) {
+  etcdserverpb::SnapshotResponse response;
+  response.set_remaining_bytes(remaining_bytes);
+  response.set_blob(blob.data(), blob.size());
+  response.set_version(version);
+  return response.SerializeAsString();
+}
+
+asio::awaitable<Status> serve_snapshot(Node& node, std::shared_ptr<rpc::ServerStream> stream) {
+  Status admitted = admit_stream(node, stream, OnLearner::kServed);
+  if (!admitted.ok()) co_return admitted;
+  const Result<std::optional<std::string>> first = co_await stream->read();
+  if (!first.ok()) co_return first.status();
+  if (!first->has_value()) co_return Status(base::Code::kUnknown, "EOF");
+  etcdserverpb::SnapshotRequest request;
+  if (!request.ParseFromString(**first)) co_return unmarshal_error();
+  Result<std::shared_ptr<DatabaseExport>> opened = node.maintainer().open_export();
+  if (!opened.ok()) co_return opened.status();
+  const std::shared_ptr<DatabaseExport> database = std::move(*opened);
+  const std::string version = node.storage_version();
+  const base::Clock& clock = node.environment().loop.clock();
+  const base::Instant began = clock.now();
+  // What the helper thread does while this coroutine waits; it keeps the export alive, whatever becomes of the stream.
+  const std::function<void()> step = [database] { database->step(); };
+
+  while (!database->measured()) {
+    co_await await_worker(node.environment().helper, step);
+    if (!database->status().ok()) co_return database->status();
+    if (stream->closed()) co_return Status(base::Code::kCancelled, "context canceled");
+  }
+  const uint64_t total = database->size();
+  base::log::info("sending database snapshot to client",
+                  {{"total-bytes", total}, {"size", size_text(total)}, {"storage-version", version}});
+  uint64_t sent = 0;
+  while (sent < total) {
+    co_await await_worker(node.environment().helper, step);
+    if (!database->status().ok()) co_return database->status();
+    size_t taken = 0;
+    while (database->buffer().size() - taken >= kChunkBytes || (!database->more() && taken < database->buffer().size())) {
+      const std::string_view chunk = std::string_view(database->buffer()).substr(taken, kChunkBytes);
+      taken += chunk.size();
+      sent += chunk.size();
+      std::string message = encode(total - sent, chunk, version);
+      const Status written = co_await stream->write(std::move(message));
+      if (!written.ok()) co_return written;
+      if (!database->status().ok()) co_return database->status();
+    }
+    database->buffer().erase(0, taken);
+  }
+  base::log::info("sending database sha256 checksum to client",
+                  {{"total-bytes", total}, {"checksum-size", database->digest().size()}});
+  std::string last = encode(0, database->digest(), version);
+  const Status written = co_await stream->write(std::move(last));
+  if (!written.ok()) co_return written;
+  const base::Duration took = clock.now() - began;
+  node.metrics().backend_snapshot_duration.observe_ns(took.count());
+  base::log::info("successfully sent database snapshot to client", {{"total-bytes", total},
+                                                                    {"size", size_text(total)},
+                                                                    base::log::Field::duration("took", took.count()),
+                                                                    {"storage-version", version}});
+  co_return Status();
+}
+
+}  // namespace
+
+void add_snapshot_service(rpc::Server& server, Node& node) {
+  server.add_stream("/etcdserverpb.Maintenance/Snapshot",
+                    [&node](std::shared_ptr<rpc::ServerStream> stream) { return serve_snapshot(node, std::move(stream)); });
+}
+
+}  // namespace server
