@@ -54,9 +54,10 @@ CXXFLAGS := -std=c++20 $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS) $(WARN) $(
   -isystem /usr/share/include
 CFLAGS := $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS)
 LDFLAGS := $(SANFLAGS) -pthread
-LDLIBS := -l:libnghttp2.a -lprofiler -lprotobuf -lleveldb -lsnappy -lspdlog -lfmt -lprometheus-cpp-core -lyaml-cpp -lcares \
-  -ledit -lssl -lcrypto -lcrypt -lz -labsl_raw_hash_set -labsl_hash -labsl_city -labsl_low_level_hash -labsl_throw_delegate \
-  -labsl_strings -labsl_raw_logging_internal
+# The allocator saves a twentieth of a request's instructions; sanitizers bring their own.
+LDLIBS := $(if $(SAN),,-lmimalloc) -l:libnghttp2.a -lprofiler -lprotobuf -lleveldb -lsnappy -lspdlog -lfmt \
+  -lprometheus-cpp-core -lyaml-cpp -lcares -ledit -lssl -lcrypto -lcrypt -lz -labsl_raw_hash_set -labsl_hash -labsl_city \
+  -labsl_low_level_hash -labsl_throw_delegate -labsl_strings -labsl_raw_logging_internal
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
@@ -108,8 +109,8 @@ help:  ## list the targets
 # --- what Debian has to give --------------------------------------------------------------------------------------------------
 # Nothing else in the tree installs anything. Package names of Debian 12; node-llhttp provides llhttp-dev.
 DEPS_BUILD := ca-certificates g++ pkg-config protobuf-compiler libprotobuf-dev libasio-dev libssl-dev libnghttp2-dev \
-  node-llhttp libleveldb-dev libsnappy-dev libabsl-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libspdlog-dev \
-  prometheus-cpp-dev libgoogle-perftools-dev libc-ares-dev libcrypt-dev libedit-dev zlib1g-dev
+  libmimalloc-dev node-llhttp libleveldb-dev libsnappy-dev libabsl-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev \
+  libspdlog-dev prometheus-cpp-dev libgoogle-perftools-dev libc-ares-dev libcrypt-dev libedit-dev zlib1g-dev
 DEPS_TEST := $(DEPS_BUILD) doctest-dev python3 git procps
 DEPS_BENCH := $(DEPS_TEST) nghttp2-client valgrind
 DEPS_FUZZ := $(DEPS_TEST) clang-19 libclang-rt-19-dev llvm-19

@@ -1,5 +1,5 @@
-// What Prometheus' process and Go collectors show, for a process without Go. Honest equivalents only: threads, and the heap as
-// the C library counts it; nothing about garbage collection, goroutine scheduling or Go's own structures. Owner: core loop.
+// What Prometheus' process and Go collectors show, for a process without Go. Honest equivalents only: threads, and
+// anonymous memory as the heap; nothing about garbage collection, goroutine scheduling or Go's own structures. Owner: core loop.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace base::metrics {
 
-// From /proc and the C library; everything zero where /proc is missing.
+// From /proc; everything zero where /proc is missing.
 struct ProcessFigures {
   double cpu_seconds = 0, start_time_seconds = 0;
   uint64_t open_fds = 0, max_fds = 0, threads = 0;

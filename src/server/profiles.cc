@@ -5,7 +5,6 @@
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <gperftools/profiler.h>
-#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,6 +17,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "base/process_metrics.h"
 
 namespace server {
 
@@ -274,9 +275,8 @@ std::string variables_json(const std::string& raft_status) {
     arguments.push_back(line.substr(from, end - from));
     from = end + 1;
   }
-  const struct mallinfo2 heap = mallinfo2();
-  const size_t in_use = heap.uordblks + heap.hblkhd;
-  const size_t mapped = heap.arena + heap.hblkhd;
+  const base::metrics::ProcessFigures figures = base::metrics::read_process_figures();
+  const uint64_t in_use = figures.heap_used_bytes, mapped = figures.heap_mapped_bytes;
   // What a heap without a collector has of Go's runtime.MemStats; the rest is 0, so that readers of those fields find them.
   nlohmann::ordered_json memory;
   memory["Alloc"] = in_use;
@@ -285,7 +285,7 @@ std::string variables_json(const std::string& raft_status) {
   for (const char* name : {"Lookups", "Mallocs", "Frees"}) memory[name] = 0;
   memory["HeapAlloc"] = in_use;
   memory["HeapSys"] = mapped;
-  memory["HeapIdle"] = heap.fordblks;
+  memory["HeapIdle"] = figures.heap_free_bytes;
   memory["HeapInuse"] = in_use;
   for (const char* name :
        {"HeapReleased", "HeapObjects", "StackInuse", "StackSys", "MSpanInuse", "MSpanSys", "MCacheInuse", "MCacheSys",
