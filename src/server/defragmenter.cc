@@ -61,7 +61,12 @@ void Defragmenter::begin() {
                                     {"current-db-size-in-use", size_text(in_use_before_)}});
   slices_ = std::make_unique<storage::Slices>(node_.backend().engine(), kDefragmentSliceBytes);
   // What is in memory goes to disk first: only then do the sizes of ranges tell where the rows are.
-  node_.environment().helper.submit([engine = &node_.backend().engine()] { engine->compact("", ""); }, [this] { next(); });
+  node_.environment().helper.submit(
+      [this, engine = &node_.backend().engine()] {
+        more_ = true;
+        status_ = engine->compact("", "");
+      },
+      [this] { on_slice(); });
 }
 
 void Defragmenter::next() {
@@ -70,13 +75,16 @@ void Defragmenter::next() {
       [this, engine = &node_.backend().engine()] {
         const std::optional<storage::Slices::Range> range = slices_->next();
         more_ = range.has_value();
-        if (more_) engine->compact(range->begin, range->limit);
+        if (more_) status_ = engine->compact(range->begin, range->limit);
       },
-      [this] {
-        if (stopped_) return;
-        if (!more_) return finish();
-        node_.environment().loop.after(kDefragmentPause, [this] { next(); });
-      });
+      [this] { on_slice(); });
+}
+
+void Defragmenter::on_slice() {
+  if (!status_.ok()) base::fatal("store: the state of the disk is unknown after a failed write: " + status_.to_string());
+  if (stopped_) return;
+  if (!more_) return finish();
+  node_.environment().loop.after(kDefragmentPause, [this] { next(); });
 }
 
 void Defragmenter::finish() {

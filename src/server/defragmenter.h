@@ -41,6 +41,7 @@ class Defragmenter {
  private:
   void begin();
   void next();
+  void on_slice();
   void finish();
 
   Node& node_;
@@ -48,7 +49,8 @@ class Defragmenter {
   std::unique_ptr<storage::Slices> slices_;  // not null: one is under way
   base::Instant began_{};
   uint64_t size_before_ = 0, in_use_before_ = 0;
-  bool more_ = false;  // the helper thread's answer
+  bool more_ = false;  // the helper thread's answer, and
+  base::Status status_;
   bool running_ = false;
   bool stopped_ = false;
 };

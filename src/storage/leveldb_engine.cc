@@ -5,6 +5,8 @@
 #include <leveldb/filter_policy.h>
 #include <leveldb/write_batch.h>
 
+#include <algorithm>
+
 #include "base/verify.h"
 #include "storage/leveldb_env.h"
 #include "storage/leveldb_log.h"
@@ -18,6 +20,7 @@ using base::Status;
 namespace {
 
 constexpr int kBloomBitsPerKey = 10;
+constexpr size_t kMarkTailBytes = 32;  // of the mark at the end of a range that is rewritten
 
 leveldb::Slice slice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 std::string_view view(const leveldb::Slice& bytes) { return {bytes.data(), bytes.size()}; }
@@ -44,6 +47,18 @@ class Snapshot final : public EngineSnapshot {
   leveldb::DB& db_;
   const leveldb::Snapshot* const snapshot_;
 };
+
+// A key in [begin, limit) with hardly any between it and the end. REQUIRES: begin < limit.
+std::string last_before(std::string_view begin, std::string_view limit) {
+  std::string key(limit);
+  const char end = key.back();
+  key.pop_back();
+  if (end != '\0') {
+    key += static_cast<char>(end - 1);
+    key.append(kMarkTailBytes, '\xff');
+  }
+  return std::max(key, std::string(begin));
+}
 
 leveldb::ReadOptions read_options(const EngineSnapshot* snapshot) {
   leveldb::ReadOptions options;
@@ -170,10 +185,31 @@ uint64_t LevelDbEngine::range_bytes(std::string_view begin, std::string_view lim
   return bytes;
 }
 
-// Trouble on the way is remembered by LevelDB and comes back from the next write.
-void LevelDbEngine::compact(std::string_view begin, std::string_view limit) {
+// LevelDB merges a range from level to level, but does not rewrite the level where it ends, and a range that lies there alone
+// not at all. So what was erased there stays, unless something above it has to come down: a deletion of nothing at each end.
+Status LevelDbEngine::compact(std::string_view begin, std::string_view limit) {
+  if (begin < limit) {
+    const Result<std::string> first = unused_key(std::string(begin)), last = unused_key(last_before(begin, limit));
+    if (!first.ok()) return first.status();
+    if (!last.ok()) return last.status();
+    WriteBatch marks;
+    marks.erase(*first);
+    marks.erase(*last);
+    if (Status done = write(marks, true); !done.ok()) return done;
+  }
   const leveldb::Slice from = slice(begin), to = slice(limit);
   parts_->db->CompactRange(&from, &to);
+  return {};
+}
+
+// `key`, or one right behind it that has no row either.
+Result<std::string> LevelDbEngine::unused_key(std::string key) const {
+  std::string value;
+  for (;; key += '\0') {
+    const Result<bool> found = get(key, &value);
+    if (!found.ok()) return found.status();
+    if (!*found) return key;
+  }
 }
 
 }  // namespace storage

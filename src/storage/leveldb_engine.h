@@ -37,10 +37,11 @@ class LevelDbEngine final : public Engine {
   base::Status write(const Changes& changes, bool sync) override;
   uint64_t size_bytes() const override;
   uint64_t range_bytes(std::string_view begin, std::string_view limit) const override;
-  void compact(std::string_view begin, std::string_view limit) override;
+  base::Status compact(std::string_view begin, std::string_view limit) override;
 
  private:
   struct Parts;
+  base::Result<std::string> unused_key(std::string key) const;
   explicit LevelDbEngine(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
 };

@@ -19,7 +19,7 @@ class MemoryEngine final : public Engine {
   base::Status write(const Changes& changes, bool sync) override;
   uint64_t size_bytes() const override;
   uint64_t range_bytes(std::string_view begin, std::string_view limit) const override;
-  void compact(std::string_view, std::string_view) override {}
+  base::Status compact(std::string_view, std::string_view) override { return {}; }
 
   // The next write fails with this.
   void fail_next_write_for_test(base::Status status);
