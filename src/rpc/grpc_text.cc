@@ -186,13 +186,16 @@ std::string quote(std::string_view text) {
 }
 
 std::optional<std::string> decode_binary(std::string_view text, size_t* bad_at) {
-  auto decoded = base::base64_decode(text);
-  if (decoded) return decoded;
+  if (text.find_first_of("-_") == std::string_view::npos) {  // Go takes the standard alphabet only.
+    auto decoded = base::base64_decode(text);
+    if (decoded) return decoded;
+  }
   *bad_at = 0;
   const auto good = [](char c) {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
   };
   while (*bad_at < text.size() && good(text[*bad_at])) ++*bad_at;
+  if (*bad_at == text.size()) *bad_at -= text.size() % 4;  // Cut short: where the last group begins.
   return std::nullopt;
 }
 

@@ -20,6 +20,8 @@ Status too_large(size_t bytes, size_t bytes_max) {
 
 Status deadline_exceeded() { return Status(Code::kDeadlineExceeded, "context deadline exceeded"); }
 
+// So short a time has passed before anything can begin.
+constexpr base::Duration kTimeoutMin = std::chrono::microseconds(1);
 // A timer further away than this is none: it would overflow the clock.
 constexpr base::Duration kTimeoutMax = std::chrono::hours(24 * 365 * 100);
 
@@ -262,7 +264,7 @@ std::shared_ptr<LocalUnary> LocalCalls::call(std::string_view path, LocalCaller 
   Status refused;
   if (method == nullptr || !method->unary) {
     refused = Status(Code::kUnimplemented, core_->registry.unknown_text(path));
-  } else if (caller.timeout && caller.timeout->count() <= 0) {
+  } else if (caller.timeout && *caller.timeout <= kTimeoutMin) {
     refused = deadline_exceeded();
   } else if (request.size() > message_bytes_max_) {
     refused = too_large(request.size(), message_bytes_max_);
@@ -285,7 +287,7 @@ std::shared_ptr<LocalStream> LocalCalls::open(std::string_view path, LocalCaller
     stream->cancel(Status(Code::kUnimplemented, core_->registry.unknown_text(path)));
   } else if (core_->stopping.load(std::memory_order_relaxed)) {
     stream->cancel(server_stopped());
-  } else if (timeout && timeout->count() <= 0) {
+  } else if (timeout && *timeout <= kTimeoutMin) {
     stream->cancel(deadline_exceeded());
   } else {
     fill_context(*method, stream->caller_, clock_.now(), stream->context_);
