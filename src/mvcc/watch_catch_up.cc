@@ -16,7 +16,7 @@ namespace {
 constexpr uint64_t kMatcherSeed = 0x7761746368;
 }  // namespace
 
-WatchCatchUp::WatchCatchUp(WatchHub& hub) : hub_(hub), matcher_(kMatcherSeed) {}
+WatchCatchUp::WatchCatchUp(WatchHub& hub) : hub_(hub), limits_(hub.limits_), matcher_(kMatcherSeed) {}
 
 WatchCatchUp::~WatchCatchUp() {
   if (hub_.catch_up_ == this) hand_back();
@@ -68,7 +68,7 @@ void WatchCatchUp::record(int64_t main, std::span<const Event> events) {
     const bool is_create = !event.is_delete && event.create_revision == main;
     tail_.push_back({event.is_delete, is_create, pair.key, event.pair, event.prev, event.prev_pair, main});
   }
-  if (tail_.size() <= kTailEventsMax && tail_bytes_ <= kTailBytesMax) return;
+  if (tail_.size() <= limits_.tail_events_max && tail_bytes_ <= limits_.tail_bytes_max) return;
   tail_lost_ = true;
   tail_.clear();
   tail_bytes_ = 0;
@@ -99,7 +99,7 @@ void WatchCatchUp::read_rows() {
     if (parsed->revision.main != main) {
       main = parsed->revision.main;
       chunk_end_ = main;
-      if (rows >= kChunkRows || chunk_bytes_ >= kChunkBytes || chunk_full_) return;
+      if (rows >= limits_.chunk_rows || chunk_bytes_ >= limits_.chunk_bytes || chunk_full_) return;
     }
     match_row(parsed->revision, parsed->tombstone, rows_->value());
   }
@@ -113,7 +113,7 @@ bool WatchCatchUp::wants(Interest& interest, int64_t main, bool is_delete) {
   if ((interest.variant & (is_delete ? Watcher::kNoDelete : Watcher::kNoPut)) != 0) return false;
   if (main != interest.last_main || interest.count == 0) {
     interest.last_main = main;
-    if (++interest.revisions >= kResponseRevisionsMax) chunk_full_ = true;
+    if (++interest.revisions >= limits_.response_revisions) chunk_full_ = true;
   }
   ++interest.count;
   return true;
@@ -204,7 +204,7 @@ bool WatchCatchUp::step() {
 // What the key had before, if that can still be read: as a range at the revision before would find it.
 void WatchCatchUp::lookup_prevs() {
   const Store& store = hub_.store_;
-  for (size_t left = kPrevStep; left > 0 && prev_at_ < prev_events_.size(); --left, ++prev_at_) {
+  for (size_t left = limits_.prev_step; left > 0 && prev_at_ < prev_events_.size(); --left, ++prev_at_) {
     PrevEvent& event = prev_events_[prev_at_];
     if (event.is_create || event.main - 1 < store.compact_revision()) continue;
     const KeyRecord* record = store.index().find(event.key);
@@ -243,7 +243,7 @@ void WatchCatchUp::after_chunk() {
   deliver(chunk_end_);
   ++chunks_;
   const bool idle = std::all_of(interests_.begin(), interests_.end(), [](const Interest& one) { return one.idle; });
-  if (idle || (chunks_ >= kChunksMax && !rows_done_)) return hand_back();
+  if (idle || (chunks_ >= limits_.chunks_max && !rows_done_)) return hand_back();
   phase_ = rows_done_ ? Phase::kTail : Phase::kRows;
   if (rows_done_) step_tail();
 }
@@ -251,7 +251,7 @@ void WatchCatchUp::after_chunk() {
 void WatchCatchUp::step_tail() {
   if (tail_lost_) {
     // Too much was committed meanwhile: another walk, over that.
-    if (chunks_ >= kChunksMax || end_ < hub_.store_.compact_revision()) return hand_back();
+    if (chunks_ >= limits_.chunks_max || end_ < hub_.store_.compact_revision()) return hand_back();
     begin_ = end_;
     return take_view();
   }
@@ -262,7 +262,8 @@ void WatchCatchUp::step_tail() {
   chunk_full_ = false;
   while (!tail_.empty()) {
     TailEvent& event = tail_.front();
-    if (event.main != main && (events >= kTailStep || loads >= WatchHub::kPrevLoadsMax || chunk_full_)) break;
+    const bool enough = events >= limits_.tail_step || loads >= limits_.live_prev_loads_max || chunk_full_;
+    if (events > 0 && event.main != main && enough) break;
     main = event.main;
     ++events;
     bool looked = event.is_create || event.prev.main == 0;

@@ -30,18 +30,10 @@ class View;
 namespace mvcc {
 
 class WatchHub;
+struct WatchLimits;
 
 class WatchCatchUp final : public Task {
  public:
-  static constexpr size_t kChunkRows = 8192;             // rows looked at in one read()
-  static constexpr size_t kChunkBytes = 1u << 20;        // of events collected in it; the revision under way is finished
-  static constexpr size_t kResponseRevisionsMax = 1000;  // of one watcher in it, as etcd's watchBatchMaxRevs
-  static constexpr size_t kChunksMax = 64;               // then the others get their turn
-  static constexpr size_t kPrevStep = 1024;              // previous versions looked up in one step()
-  static constexpr size_t kTailEventsMax = 16384;        // committed since the view was taken
-  static constexpr size_t kTailBytesMax = 8u << 20;
-  static constexpr size_t kTailStep = 1024;  // events of the tail handed out in one step()
-
   ~WatchCatchUp() override;
   bool wants_read() const override { return phase_ == Phase::kRows || phase_ == Phase::kPrevRows; }
   void read() override;
@@ -104,6 +96,7 @@ class WatchCatchUp final : public Task {
   void finish();
 
   WatchHub& hub_;
+  const WatchLimits& limits_;
   base::Status status_;
   Phase phase_ = Phase::kRows;
   std::deque<Interest> interests_;

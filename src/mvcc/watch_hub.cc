@@ -20,7 +20,8 @@ constexpr size_t kTouchedEventsKeptMax = 64;
 
 // The transaction being delivered and the bodies made of it so far.
 struct WatchHub::Commit {
-  Commit(const Store& s, int64_t m, std::span<const Event> e) : store(s), main(m), events(e) {}
+  Commit(const WatchHub& hub, int64_t m, std::span<const Event> e)
+      : store(hub.store_), loads_left(hub.limits_.live_prev_loads_max), main(m), events(e) {}
 
   struct Body {
     WatchBody bytes;  // null: nothing is left after the filters
@@ -42,7 +43,8 @@ struct WatchHub::Commit {
     if (*pair != nullptr) return true;
     if (loaded.empty()) loaded.resize(events.size());
     if (loaded[i] == nullptr) {
-      if (loads++ == kPrevLoadsMax) return false;
+      if (loads_left == 0) return false;
+      --loads_left;
       loaded[i] = store.load_pair(event.prev);
     }
     *pair = loaded[i];
@@ -67,14 +69,14 @@ struct WatchHub::Commit {
   }
 
   const Store& store;
+  size_t loads_left;
   const int64_t main;
   const std::span<const Event> events;
   Bodies whole;  // of all events
   std::vector<PairBytes> loaded;
-  size_t loads = 0;
 };
 
-WatchHub::WatchHub(Store& store, uint64_t seed) : store_(store), index_(seed) {}
+WatchHub::WatchHub(Store& store, uint64_t seed, const WatchLimits& limits) : store_(store), limits_(limits), index_(seed) {}
 
 WatchHub::~WatchHub() {
   VERIFY(catch_up_ == nullptr);
@@ -87,7 +89,7 @@ WatchHub::~WatchHub() {
 void WatchHub::on_commit(int64_t main, std::span<const Event> events) {
   if (catch_up_ != nullptr) catch_up_->record(main, events);
   if (synced_ == 0) return;
-  Commit commit(store_, main, events);
+  Commit commit(*this, main, events);
   constexpr uint32_t kFirst[] = {0};
   if (events.size() == 1) {
     index_.visit(events[0].key, [&](WatchIndex::Entry& entry) { deliver(entry.value, commit, kFirst); });
@@ -199,7 +201,7 @@ void WatchHub::make_compacted(Watcher& watcher) {
 }
 
 void WatchHub::drained(WatchStream* stream) {
-  for (size_t left = kStreamWatchersMax; left > 0 && !stream->blocked.alone(); --left) {
+  for (size_t left = limits_.stream_watchers_max; left > 0 && !stream->blocked.alone(); --left) {
     auto& watcher = static_cast<Watcher&>(*stream->blocked.next);
     make_ready(watcher, watcher.next_revision);
   }
@@ -218,7 +220,7 @@ void WatchHub::close(WatchStream* stream) {
   stream->closing.assign(stream->watchers.begin(), stream->watchers.end());
   stream->watchers.clear();
   closing_.push_back(stream);
-  if (stream->closing.size() <= kCloseStep / 4) {
+  if (stream->closing.size() <= limits_.close_step / 4) {
     close_some();
   } else {
     wake();
@@ -226,7 +228,7 @@ void WatchHub::close(WatchStream* stream) {
 }
 
 void WatchHub::close_some() {
-  for (size_t left = kCloseStep; left > 0 && !closing_.empty(); --left) {
+  for (size_t left = limits_.close_step; left > 0 && !closing_.empty(); --left) {
     WatchStream* stream = closing_.front();
     if (stream->closing.empty()) {
       closing_.pop_front();
@@ -253,11 +255,11 @@ Result<int64_t> WatchHub::watch(WatchStream* stream, const WatchRequest& request
   } else if (stream->watchers.contains(id)) {
     return Status(Code::kInvalidArgument, "mvcc: duplicate watch ID provided on the WatchStream");
   }
-  if (stream->watchers.size() >= kStreamWatchersMax) {
+  if (stream->watchers.size() >= limits_.stream_watchers_max) {
     return Status(Code::kResourceExhausted, "etcdserver: too many watchers on the watch stream");
   }
   const size_t bytes = watcher_bytes() + WatchIndex::cost_bytes(range);
-  if (statistics_.bytes + bytes > kBytesMax) {
+  if (statistics_.bytes + bytes > limits_.bytes_max) {
     return Status(Code::kResourceExhausted, "etcdserver: too many watchers on this member");
   }
   auto* watcher = new Watcher;
@@ -356,11 +358,11 @@ std::unique_ptr<WatchCatchUp> WatchHub::work() {
 // nor a crowd of late comers makes the others wait for long.
 std::unique_ptr<WatchCatchUp> WatchHub::choose() {
   newest_first_ = !newest_first_;
-  auto at = newest_first_ ? ready_.lower_bound(ready_.rbegin()->first - kNearRevisions) : ready_.begin();
+  auto at = newest_first_ ? ready_.lower_bound(ready_.rbegin()->first - limits_.near_revisions) : ready_.begin();
   const int64_t compacted = store_.compact_revision(), current = store_.current_revision();
-  const int64_t last = at->first + kNearRevisions;
+  const int64_t last = at->first + limits_.near_revisions;
   auto catch_up = std::unique_ptr<WatchCatchUp>(new WatchCatchUp(*this));
-  size_t left = kCatchUpWatchersMax;
+  size_t left = limits_.watchers_max;
   while (left > 0 && at != ready_.end() && at->first <= last) {
     if (at->second.alone()) {
       at = ready_.erase(at);

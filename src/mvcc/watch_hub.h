@@ -64,18 +64,31 @@ struct WatchRequest {
   bool progress_notify = false;
 };
 
+// Every bound of this part. Tests use small ones.
+struct WatchLimits {
+  size_t stream_watchers_max = 1u << 18;
+  size_t bytes_max = 512u << 20;    // of all watchers and their keys
+  size_t close_step = 4096;         // watchers of closed streams freed at a time
+  size_t live_prev_loads_max = 64;  // previous pairs read from the engine while a commit is delivered
+  // --- of one catch-up
+  size_t watchers_max = 8192;
+  int64_t near_revisions = 16384;    // watchers so near to each other are caught up together
+  size_t chunk_rows = 8192;          // rows looked at in one read()
+  size_t chunk_bytes = 1u << 20;     // of events collected in it; the revision under way is finished
+  size_t response_revisions = 1000;  // of one watcher in it, as etcd's watchBatchMaxRevs
+  size_t chunks_max = 64;            // then the others get their turn
+  size_t prev_step = 1024;           // previous versions looked up in one step()
+  size_t tail_events_max = 16384;    // committed since the view was taken
+  size_t tail_bytes_max = 8u << 20;
+  size_t tail_step = 1024;  // events of the tail handed out in one step()
+};
+
 class WatchHub final : public Observer {
  public:
   static constexpr int64_t kAllWatchers = -1;
-  static constexpr size_t kStreamWatchersMax = 1u << 18;
-  static constexpr size_t kBytesMax = 512u << 20;      // of all watchers and their keys
-  static constexpr size_t kCloseStep = 4096;           // watchers of closed streams freed at a time
-  static constexpr size_t kCatchUpWatchersMax = 8192;  // in one catch-up
-  static constexpr int64_t kNearRevisions = 16384;     // watchers so near to each other are caught up together
-  static constexpr size_t kPrevLoadsMax = 64;          // previous pairs read from the engine while a commit is delivered
 
   // `store` outlives this. `seed`: for the shape of trees.
-  WatchHub(Store& store, uint64_t seed);
+  WatchHub(Store& store, uint64_t seed, const WatchLimits& limits = {});
   ~WatchHub() override;
   WatchHub(const WatchHub&) = delete;
   WatchHub& operator=(const WatchHub&) = delete;
@@ -141,6 +154,7 @@ class WatchHub final : public Observer {
   static size_t watcher_bytes() { return sizeof(Watcher) + 8 + 20; }  // malloc's header; its share of the stream's set
 
   Store& store_;
+  const WatchLimits limits_;
   WatchIndex index_;
   std::function<void()> wake_;
   Statistics statistics_;
