@@ -137,7 +137,7 @@ void Lessor::demote() {
 }
 
 base::Result<int64_t> Lessor::renew(LeaseId id, Instant now) {
-  if (!primary_) return Status(Code::kFailedPrecondition, "not primary lessor");
+  if (!primary_) return Status(Code::kFailedPrecondition, "not a primary lessor");
   const auto found = leases_.find(id);
   if (found == leases_.end()) return not_found();
   Lease& lease = *found->second;
@@ -181,6 +181,7 @@ std::vector<Checkpoint> Lessor::due_checkpoints(Instant now, size_t count_max) {
 }
 
 Instant Lessor::next_deadline() const { return deadlines_.empty() ? Instant::max() : deadlines_.front().at; }
+Instant Lessor::next_checkpoint() const { return checkpoints_.empty() ? Instant::max() : checkpoints_.front().at; }
 
 base::Result<Info> Lessor::find(LeaseId id, Instant now) const {
   const auto found = leases_.find(id);
@@ -189,16 +190,25 @@ base::Result<Info> Lessor::find(LeaseId id, Instant now) const {
   return Info{id, lease.ttl_s, lease.expiry == Instant::max() ? Duration::max() : lease.expiry - now};
 }
 
-std::vector<Info> Lessor::list(Instant now) const {
+std::vector<Info> Lessor::unsorted(Instant now) const {
   std::vector<Info> all;
   all.reserve(leases_.size());
   for (const auto& [id, lease] : leases_) {
     all.push_back({id, lease->ttl_s, lease->expiry == Instant::max() ? Duration::max() : lease->expiry - now});
   }
-  std::sort(all.begin(), all.end(), [](const Info& a, const Info& b) {
+  return all;
+}
+
+std::vector<Info> Lessor::list(Instant now) const {
+  std::vector<Info> all = unsorted(now);
+  sort_by_end(all);
+  return all;
+}
+
+void sort_by_end(std::vector<Info>& leases) {
+  std::sort(leases.begin(), leases.end(), [](const Info& a, const Info& b) {
     return a.remaining < b.remaining || (a.remaining == b.remaining && a.id < b.id);
   });
-  return all;
 }
 
 void Lessor::start(LeaseId id, Lease& lease, Instant now, Duration extend) {

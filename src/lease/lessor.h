@@ -80,7 +80,7 @@ class Lessor {
   void demote();
   bool is_primary() const { return primary_; }
   // The TTL, after starting it anew. kNotFound: unknown. kAborted: over, its revoke is on the way: ask again when it is gone.
-  // kFailedPrecondition `not primary lessor`.
+  // kFailedPrecondition `not a primary lessor`.
   base::Result<int64_t> renew(LeaseId id, Instant now);
   // True if the last checkpoint left a remaining TTL that a renewal must clear through the log first.
   bool renewal_needs_checkpoint(LeaseId id) const;
@@ -88,13 +88,15 @@ class Lessor {
   std::vector<LeaseId> expired(Instant now, size_t count_max);
   // Long leases whose remaining TTL is to be told to the followers now. Empty unless primary and the feature is on.
   std::vector<Checkpoint> due_checkpoints(Instant now, size_t count_max);
-  // The earliest instant at which expired() may have something; Instant::max() if never.
+  // The earliest instant at which expired() or due_checkpoints() may have something; Instant::max() if never.
   Instant next_deadline() const;
+  Instant next_checkpoint() const;
 
   // --- questions
   // --------------------------------------------------------------------------------------------------------------
   base::Result<Info> find(LeaseId id, Instant now) const;
   std::vector<Info> list(Instant now) const;  // by what remains, then by id
+  std::vector<Info> unsorted(Instant now) const;
   size_t size() const { return leases_.size(); }
   void set_persist_checkpoints(bool persist) { options_.persist_checkpoints = persist; }
 
@@ -127,5 +129,8 @@ class Lessor {
   std::vector<Mark> deadlines_;    // min-heap: expiry, or the retry of a revoke
   std::vector<Mark> checkpoints_;  // min-heap
 };
+
+// By what remains, then by id.
+void sort_by_end(std::vector<Info>& leases);
 
 }  // namespace lease

@@ -8,6 +8,7 @@
 #include "raft.pb.h"
 #include "rpc.pb.h"
 #include "server/errors.h"
+#include "server/leases.h"
 #include "server/maintainer.h"
 #include "server/metrics.h"
 #include "server/node.h"
@@ -43,6 +44,12 @@ std::string_view op_name(wire::Op op) {
       return "Compaction";
     case Op::kAlarm:
       return "Alarm";
+    case Op::kLeaseGrant:
+      return "LeaseGrant";
+    case Op::kLeaseRevoke:
+      return "LeaseRevoke";
+    case Op::kLeaseCheckpoint:
+      return "LeaseCheckpoint";
     case Op::kClusterVersionSet:
       return "ClusterVersionSet";
     case Op::kClusterMemberAttrSet:
@@ -131,10 +138,11 @@ Outcome Applier::execute(const wire::InternalRequest& request) {
   if (!refused.ok()) return {std::move(refused), 0, {}};
   switch (request.op) {
     case Op::kPut:
+    case Op::kLeaseGrant:
     case Op::kTxn: {
       // The quota never rejects: it is looked at before, the request is applied in full, and its proposer hears of it.
       const bool over_quota = node_.over_quota(mvcc::request_cost(request.op, request.body));
-      Outcome outcome = execute_kv(request);
+      Outcome outcome = request.op == Op::kLeaseGrant ? node_.leases().grant(request.body) : execute_kv(request);
       if (over_quota) {
         raise_no_space();
         if (outcome.status.ok()) outcome.status = errors::no_space();
@@ -145,6 +153,10 @@ Outcome Applier::execute(const wire::InternalRequest& request) {
     case Op::kDeleteRange:
     case Op::kCompaction:
       return execute_kv(request);
+    case Op::kLeaseRevoke:
+      return node_.leases().revoke(request.body);
+    case Op::kLeaseCheckpoint:
+      return node_.leases().checkpoint(request.body);
     case Op::kAlarm:
       return execute_alarm(request.body);
     case Op::kClusterMemberAttrSet:

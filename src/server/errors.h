@@ -18,6 +18,11 @@ inline Status timeout() { return Status(Code::kUnavailable, "etcdserver: request
 inline Status timeout_leader_fail() {
   return Status(Code::kUnavailable, "etcdserver: request timed out, possibly due to previous leader failure");
 }
+inline Status timeout_waiting_applied() {
+  return Status(Code::kUnavailable, "etcdserver: request timed out, waiting for the applied index took too long");
+}
+// Of a member that does not lead, to another member.
+inline Status not_primary() { return Status(Code::kFailedPrecondition, "not a primary lessor"); }
 inline Status request_too_large() { return Status(Code::kInvalidArgument, "etcdserver: request is too large"); }
 // Travels with Unknown, as from etcd (R2.64).
 inline Status too_many_requests() { return Status(Code::kUnknown, "etcdserver: too many requests"); }

@@ -143,6 +143,14 @@ struct Metrics {
   Histogram hash_rev_duration{registry, "etcd_mvcc_hash_rev_duration_seconds", "Time to hash the keys up to a revision.",
                               base::metrics::exponential(.01, 2, 15)};
 
+  // --- leases (core loop) ---
+  Counter lease_granted{registry, "etcd_debugging_lease_granted_total", "Leases granted."};
+  Counter lease_revoked{registry, "etcd_debugging_lease_revoked_total", "Leases revoked, those that ended included."};
+  Counter lease_renewed{registry, "etcd_debugging_lease_renewed_total", "Renewals this member gave as the leader."};
+  Histogram lease_ttl{registry, "etcd_debugging_lease_ttl_total", "TTLs granted, in seconds.",
+                      base::metrics::exponential(1, 2, 24)};
+  Counter lease_expired{registry, "etcd_debugging_server_lease_expired_total", "Leases this member let end as the leader."};
+
   // --- disk (the thread that syncs: wal on the disk thread, backend and snapshots on the helper thread) ---
   Histogram wal_fsync_duration{registry, "etcd_disk_wal_fsync_duration_seconds", "Time of one sync of the log.",
                                base::metrics::exponential(0.001, 2, 14)};

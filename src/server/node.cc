@@ -14,6 +14,7 @@
 #include "server/defragmenter.h"
 #include "server/errors.h"
 #include "server/leader_guard.h"
+#include "server/leases.h"
 #include "server/maintainer.h"
 #include "server/metrics.h"
 #include "server/raft_driver.h"
@@ -24,6 +25,7 @@ namespace server {
 namespace {
 
 using base::Index;
+using base::LeaseId;
 using base::NodeId;
 using base::Status;
 using base::Term;
@@ -158,7 +160,11 @@ Status Node::recover(DataDir& data) {
   }
   mvcc::Options options;
   if (config_.compaction_batch_limit > 0) options.compaction_batch_rows = static_cast<size_t>(config_.compaction_batch_limit);
+  leases_ = std::make_unique<Leases>(*this);
+  status = leases_->recover();
+  if (!status.ok()) return status;
   store_ = std::make_unique<mvcc::Store>(backend_, options);
+  store_->set_leases(leases_.get());
   watchers_ = std::make_unique<Watchers>(environment_, config_, *store_);
   store_->set_observer(watchers_.get());
   status = store_->recover();
@@ -219,12 +225,15 @@ Status Node::timeout_reason(base::Instant deadline) const {
 void Node::expire_waits(base::Instant now) {
   waiters_.expire(now, [this](base::Instant deadline) { return timeout_reason(deadline); });
   reads_.expire(now, errors::timeout());
+  leases_->expire_waits(now);
 }
 
 void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter) {
   const auto refuse = [&waiter](Status status) { waiter->done({std::move(status), 0, {}}); };
   if (stopping_) return refuse(errors::stopped());
-  if (driver_->committed() - driver_->applied() > kCommitApplyGapMax || waiters_.size() >= kProposalsMax) {
+  const bool priority = op == wire::Op::kLeaseRevoke && config_.feature_gates.enabled(Feature::kPriorityRequest);
+  const uint64_t gap_max = priority ? 2 * kCommitApplyGapMax : kCommitApplyGapMax;
+  if (driver_->committed() - driver_->applied() > gap_max || waiters_.size() >= kProposalsMax) {
     return refuse(errors::too_many_requests());
   }
   wire::RequestHeader header;
@@ -263,6 +272,7 @@ void Node::after_turn() {
   // Alone, there is nobody to wait for before an election.
   if (leader() == base::kNoNode && !stopping_) driver_->campaign_if_alone();
   reads_.run(driver_->applied());
+  leases_->on_applied();
   std::string context = reads_.take_request(environment_.loop.clock().now());
   if (!context.empty()) driver_->request_read_index(std::move(context));
   schedule_commit();
@@ -271,6 +281,13 @@ void Node::after_turn() {
 
 wire::ResponseHeader Node::header(int64_t revision) const {
   return {membership_.cluster_id(), id().value(), revision, term().value()};
+}
+
+LeaseId Node::new_lease_id() {
+  for (;;) {
+    const auto id = static_cast<int64_t>(request_ids_.next() & INT64_MAX);
+    if (id != 0) return LeaseId(id);
+  }
 }
 
 NodeId Node::leader() const { return driver_->leader(); }
@@ -368,13 +385,16 @@ void Node::on_leader_change(NodeId from, NodeId to) {
     lost_leader_at_ = environment_.loop.clock().now();
     reads_.fail_round(errors::leader_changed());
   }
+  if (to != id()) leases_->on_following();
   if (to == base::kNoNode) return;
   publish();
 }
 
 // The first entry of a leader's term is applied: what it decides for the cluster it may decide now.
 void Node::on_empty_entry(Term) {
-  if (is_leader()) decide_cluster_version();
+  if (!is_leader()) return;
+  leases_->on_leading();
+  decide_cluster_version();
 }
 
 // Client traffic is served once this member's name and URLs are in the log, in this run.
@@ -443,6 +463,7 @@ void Node::adopt_cluster_version(const std::string& version) {
                    {"local-member-id", base::hex(id().value())},
                    {first ? "cluster-version" : "to", minor}});
   membership_.set_cluster_version(version);
+  leases_->on_cluster_version();
   environment_.metrics.set_cluster_version(minor);
   base::log::info("enabled capabilities for version", {{"cluster-version", minor}});
   if (storage_version_ != version && minor_of(version) >= minor_of("3.6")) {
@@ -491,6 +512,7 @@ void Node::stop(std::function<void()> done) {
   maintainer_->stop();
   defragmenter_->stop();
   watchers_->stop();
+  leases_->stop();
   waiters_.fail_all(errors::stopped());
   reads_.fail_all(errors::stopped());
   driver_->wake();

@@ -35,6 +35,7 @@ namespace server {
 class Applier;
 class Defragmenter;
 class LeaderGuard;
+class Leases;
 class Maintainer;
 class RaftDriver;
 class Watchers;
@@ -50,7 +51,7 @@ struct Environment {
   Metrics& metrics;
 };
 
-// etcd's flow limit: entries committed but not applied.
+// etcd's flow limit: entries committed but not applied; twice that for revokes with feature PriorityRequest.
 inline constexpr uint64_t kCommitApplyGapMax = 5000;
 // Proposals that wait for their entry, by count and by bytes: over it, `too many requests`.
 inline constexpr size_t kProposalsMax = 200'000;
@@ -105,6 +106,7 @@ class Node {
   // the node is.
   std::shared_ptr<const storage::View> whole_view();
   Watchers& watchers() { return *watchers_; }
+  Leases& leases() { return *leases_; }
   LeaderGuard& leader_guard() { return *leader_guard_; }
   size_t big_reads = 0;  // range_source counts itself here
 
@@ -114,6 +116,7 @@ class Node {
   base::Index committed_index() const;
   base::Index applied_index() const;
   bool is_leader() const { return leader() == id(); }
+  base::LeaseId new_lease_id();  // positive, never given out before
   bool is_learner() const { return membership_.is_learner(id()); }
   const std::string& cluster_version() const { return membership_.cluster_version(); }
   const std::string& storage_version() const { return storage_version_; }
@@ -164,6 +167,7 @@ class Node {
   storage::Backend backend_;
   Membership membership_;
   Alarms alarms_;
+  std::unique_ptr<Leases> leases_;
   std::unique_ptr<mvcc::Store> store_;
   RequestIds request_ids_;
   Waiters waiters_;

@@ -5,7 +5,10 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "lease.pb.h"
+#include "server/errors.h"
 #include "server/gateway.h"
+#include "server/leases.h"
 #include "server/metrics.h"
 #include "server/node.h"
 
@@ -15,6 +18,8 @@ namespace {
 using base::Status;
 using rpc::HttpCall;
 using rpc::HttpResponse;
+
+constexpr size_t kLeaseBodyBytesMax = 64 << 10;
 
 std::string version_json(const Node& node) {
   nlohmann::ordered_json json;
@@ -102,6 +107,7 @@ void Pages::serve(Port port, Gateway* gateway, std::shared_ptr<HttpCall> call) {
   if (path == "/version") {
     return visit.finish(visit.is_get() ? with_body("application/json", version_json(node_)) : method_not_allowed("GET"));
   }
+  if (path == "/leases" || path == "/leases/internal") return serve_leases(std::move(visit.call), path == "/leases");
   if (path != "/members") return visit.finish(not_found());
   HttpResponse response = visit.is_get() ? with_body("application/json", members_json(node_)) : method_not_allowed("GET");
   response.headers.add("X-Etcd-Cluster-ID", base::hex(node_.membership().cluster_id()));
@@ -119,6 +125,49 @@ void Pages::serve_client(Gateway* gateway, Visit visit) {
   }
   if (path.starts_with("/debug/")) return serve_debug(visit);
   serve_checked_pages(visit);
+}
+
+// What followers ask the leader on behalf of their clients: to renew a lease, or how it stands (wire-and-disk 3.8).
+void Pages::serve_leases(std::shared_ptr<HttpCall> call, bool renew) {
+  const rpc::HttpRequest& request = call->request();
+  if (request.method != "POST") return call->finish(plain_error(405, "Method Not Allowed"));
+  if (request.body.size() > kLeaseBodyBytesMax) return call->finish(plain_error(413, "request body too large"));
+  const auto refuse = [call](const Status& status, int otherwise) {
+    if (status.code() == base::Code::kNotFound) return call->finish(plain_error(404, "lease not found"));
+    if (status == errors::timeout_waiting_applied()) {
+      return call->finish(plain_error(408, "waiting for node to catch up its applied index has timed out"));
+    }
+    call->finish(plain_error(otherwise, std::string(status.text())));
+  };
+  const auto answer = [call](const google::protobuf::MessageLite& message) {
+    call->finish(with_body("application/protobuf", message.SerializeAsString()));
+  };
+  if (renew) {
+    etcdserverpb::LeaseKeepAliveRequest asked;
+    if (!asked.ParseFromString(request.body)) return call->finish(plain_error(400, "error unmarshalling request"));
+    return node_.leases().renew_here(base::LeaseId(asked.id()), [answer, refuse, id = asked.id()](base::Result<int64_t> ttl) {
+      if (!ttl.ok()) return refuse(ttl.status(), 400);
+      etcdserverpb::LeaseKeepAliveResponse response;
+      response.set_id(id);
+      response.set_ttl(*ttl);
+      answer(response);
+    });
+  }
+  leasepb::LeaseInternalRequest asked;
+  if (!asked.ParseFromString(request.body)) return call->finish(plain_error(400, "error unmarshalling request"));
+  const etcdserverpb::LeaseTimeToLiveRequest& inner = asked.leasetimetoliverequest();
+  const auto tell = [answer, refuse, id = inner.id()](base::Result<Leases::Found> found) {
+    if (!found.ok()) return refuse(found.status(), 500);
+    leasepb::LeaseInternalResponse out;
+    etcdserverpb::LeaseTimeToLiveResponse& response = *out.mutable_leasetimetoliveresponse();
+    response.mutable_header();
+    response.set_id(id);
+    response.set_ttl(found->remaining_s);
+    response.set_grantedttl(found->granted_ttl_s);
+    for (std::string& key : found->keys) response.add_keys(std::move(key));
+    answer(out);
+  };
+  node_.leases().find_here(base::LeaseId(inner.id()), inner.keys(), tell);
 }
 
 void Pages::serve_checked_pages(const Visit& visit) {

@@ -41,6 +41,7 @@ class Pages {
   void serve_health(const Visit& visit);
   void serve_checks(const Visit& visit, std::string_view root);
   void serve_debug(const Visit& visit);
+  void serve_leases(std::shared_ptr<rpc::HttpCall> call, bool renew);
 
   Node& node_;
   const Config& config_;

@@ -177,6 +177,7 @@ void Process::serve(Front& front) {
     add_snapshot_service(server, *node_);
     add_health_service(server, *node_);
     add_watch_service(server, *node_);
+    add_lease_service(server, *node_);
     server.set_call_observer([this](std::string_view path, bool, std::optional<base::Code> ended, base::Duration took) {
       const auto [known, fresh] = methods_.try_emplace(path.data(), nullptr);
       if (fresh) known->second = metrics_.grpc_method(path);

@@ -20,6 +20,7 @@ void add_cluster_service(rpc::Server& server, Node& node);
 void add_maintenance_service(rpc::Server& server, Node& node);
 void add_snapshot_service(rpc::Server& server, Node& node);
 void add_health_service(rpc::Server& server, Node& node);
+void add_lease_service(rpc::Server& server, Node& node);
 void add_watch_service(rpc::Server& server, Node& node);
 
 }  // namespace server
