@@ -72,8 +72,8 @@ class Engine {
   // Bytes on disk, about, of the rows in [begin, limit); of what is only in memory yet, none.
   virtual uint64_t range_bytes(std::string_view begin, std::string_view limit) const = 0;
   // Brings what is in memory to disk and rewrites [begin, limit), so that what was erased there takes no space. Blocks for as
-  // long as that many bytes take: from the thread that writes, slice by slice (slices.h). Reads go on beside it. An empty range:
-  // only what is in memory. An error means as with write().
+  // long as that many bytes take: from the thread that writes, slice by slice (slices.h). Reads go on beside it. An empty
+  // range: only what is in memory. An error means as with write().
   virtual base::Status compact(std::string_view begin, std::string_view limit) = 0;
 };
 
