@@ -480,7 +480,7 @@ void Node::adopt_cluster_version(const std::string& version) {
 int64_t Node::quota_bytes() const {
   return config_.quota_backend_bytes == 0 ? kQuotaBytesDefault : config_.quota_backend_bytes;
 }
-uint64_t Node::db_size_bytes() const { return engine_->size_bytes() + backend_.pending_bytes(); }
+uint64_t Node::db_size_bytes() const { return engine_->size_bytes() + backend_.pending_row_bytes(); }
 // What the versions that the index knows take after a defragmentation, about: the rest is what LevelDB has not dropped yet.
 uint64_t Node::db_size_in_use_bytes() const {
   return std::min(db_size_bytes(), store_->row_bytes() + store_->versions() * kEngineBytesPerRow);

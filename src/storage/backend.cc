@@ -15,6 +15,8 @@ using pending::Rows;
 
 namespace {
 
+constexpr uint64_t kRowOverheadBytes = 8;  // lengths and kind in the engine's log
+
 // The rows of a View and its engine snapshot as one ascending sequence; the newest source that has a key decides.
 class MergedIterator final : public EngineIterator {
  public:
@@ -149,11 +151,13 @@ Backend::~Backend() = default;
 void Backend::put(std::string_view key, std::string_view value) {
   batch_->put(key, value, false);
   ++changes_;
+  row_bytes_ += kRowOverheadBytes + key.size() + value.size();
 }
 
 void Backend::erase(std::string_view key) {
   batch_->put(key, {}, true);
   ++changes_;
+  row_bytes_ += kRowOverheadBytes + key.size();
 }
 
 Result<bool> Backend::get(std::string_view key, std::string* value) const {
@@ -211,6 +215,7 @@ std::shared_ptr<Commit> Backend::begin_commit(uint64_t tag) {
   running_ = std::make_shared<Commit>(tag, std::move(rows));
   batch_->start_commit();
   changes_ = 0;
+  running_row_bytes_ = std::exchange(row_bytes_, 0);
   waiting_since_.reset();
   return running_;
 }
@@ -221,6 +226,7 @@ void Backend::finish_commit(std::shared_ptr<Commit> commit, const Status& done) 
   VERIFY(commit != nullptr && commit == running_);
   if (done.ok()) {
     running_.reset();
+    running_row_bytes_ = 0;
   } else {
     failed_ = true;
   }
@@ -234,8 +240,6 @@ Status Backend::commit_now(uint64_t tag) {
   return done;
 }
 
-size_t Backend::pending_bytes() const {
-  return batch_->bytes() + (running_ != nullptr ? running_->bytes() : 0);
-}
+size_t Backend::pending_bytes() const { return batch_->bytes() + (running_ != nullptr ? running_->bytes() : 0); }
 
 }  // namespace storage

@@ -102,6 +102,8 @@ class Backend {
   base::Status commit_now(uint64_t tag = 0);
   bool commit_running() const { return running_ != nullptr; }
 
+  // About what is not yet durable will take on disk; pending_bytes() is what it takes in memory.
+  uint64_t pending_row_bytes() const { return row_bytes_ + running_row_bytes_; }
   // Bytes not yet durable. At or above the bound: stop proposing until a commit is finished.
   size_t pending_bytes() const;
   bool must_wait() const { return pending_bytes() >= options_.pending_bytes_max; }
@@ -120,6 +122,8 @@ class Backend {
   mutable std::vector<std::shared_ptr<const pending::Rows>> sealed_;  // oldest first, sizes fall by half at least
   std::shared_ptr<Commit> running_;
   uint64_t changes_ = 0;
+  uint64_t row_bytes_ = 0;          // of changes_
+  uint64_t running_row_bytes_ = 0;  // of running_
   std::optional<base::Instant> waiting_since_;
   bool failed_ = false;
 };

@@ -186,17 +186,19 @@ uint64_t LevelDbEngine::range_bytes(std::string_view begin, std::string_view lim
 }
 
 // LevelDB merges a range from level to level, but does not rewrite the level where it ends, and a range that lies there alone
-// not at all. So what was erased there stays, unless something above it has to come down: a deletion of nothing at each end.
+// not at all. So what was erased there stays, unless something above it has to come down: a deletion of nothing at each end,
+// in a file of its own, hence what is in memory goes to disk before it.
 Status LevelDbEngine::compact(std::string_view begin, std::string_view limit) {
-  if (begin < limit) {
-    const Result<std::string> first = unused_key(std::string(begin)), last = unused_key(last_before(begin, limit));
-    if (!first.ok()) return first.status();
-    if (!last.ok()) return last.status();
-    WriteBatch marks;
-    marks.erase(*first);
-    marks.erase(*last);
-    if (Status done = write(marks, true); !done.ok()) return done;
-  }
+  const leveldb::Slice nothing;
+  parts_->db->CompactRange(&nothing, &nothing);
+  if (begin >= limit) return {};
+  const Result<std::string> first = unused_key(std::string(begin)), last = unused_key(last_before(begin, limit));
+  if (!first.ok()) return first.status();
+  if (!last.ok()) return last.status();
+  WriteBatch marks;
+  marks.erase(*first);
+  marks.erase(*last);
+  if (Status done = write(marks, true); !done.ok()) return done;
   const leveldb::Slice from = slice(begin), to = slice(limit);
   parts_->db->CompactRange(&from, &to);
   return {};

@@ -224,5 +224,13 @@ class Quota(Maintenance):
         self.assertEqual(self.status().get("errors", []), [])
 
 
+class SmallQuota(Maintenance):
+    flags = ("--quota-backend-bytes=53248",)
+
+    def test_the_first_put_fits(self):
+        self.member.ctl("put", "first", "v" * 64)
+        self.assertEqual(self.status().get("errors", []), [])
+
+
 if __name__ == "__main__":
     harness.main()

@@ -247,3 +247,22 @@ TEST_CASE("keyspace: rows of a bucket, in order, without its byte") {
   CHECK(done.ok());
   CHECK(seen == "confState={} zz=2 ");
 }
+
+TEST_CASE("backend: the rows not yet durable are known in bytes, however large the pieces of memory are that hold them") {
+  storage::MemoryEngine engine;
+  storage::Backend backend(engine);
+  CHECK(backend.pending_row_bytes() == 0);
+  backend.put("key", std::string(100, 'v'));
+  const uint64_t one = backend.pending_row_bytes();
+  CHECK(one >= 103);
+  CHECK(one < 150);
+  const auto commit = backend.begin_commit();
+  CHECK(backend.pending_row_bytes() == one);
+  backend.erase("key");
+  CHECK(backend.pending_row_bytes() > one);
+  const base::Status done = backend.run(*commit);
+  backend.finish_commit(commit, done);
+  CHECK(backend.pending_row_bytes() < one);
+  REQUIRE(backend.commit_now().ok());
+  CHECK(backend.pending_row_bytes() == 0);
+}
