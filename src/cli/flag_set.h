@@ -22,6 +22,7 @@ struct Flag {
   std::string type;  // as the help shows it; empty for booleans
   std::string usage;
   std::string default_text;  // "": not shown
+  std::vector<std::string> values = {};  // offered by completion
   bool is_boolean = false;
   bool hidden = false;
   bool changed = false;

@@ -19,12 +19,13 @@ constexpr Mode kModes[] = {
     {"benchmark", "put load on a cluster", benchmark_main},
 };
 
-// argv[1] of etcd, and the mode it stands for.
+// argv[1] of etcd, and the mode it stands for; `kept`: the mode gets the word too.
 struct Word {
   const char* word;
   const char* mode;
+  bool kept;
 };
-constexpr Word kWords[] = {{"ctl", "etcdctl"}, {"benchmark", "benchmark"}};
+constexpr Word kWords[] = {{"ctl", "etcdctl", false}, {"benchmark", "benchmark", false}, {"snapshot", "etcdctl", true}};
 
 const Mode* find_mode(std::string_view name) {
   for (const Mode& mode : kModes) {
@@ -51,7 +52,8 @@ void print_help() {
   std::printf("usage: etcd [flags]                run a member; etcd --help lists the flags\n"
               "       etcd server start [flags]   the same\n");
   for (const Word& word : kWords) {
-    std::printf("       etcd %-9s ...          %s; the same as %s\n", word.word, find_mode(word.mode)->what, word.mode);
+    std::printf("       etcd %-9s ...          %s; the same as %s%s\n", word.word, find_mode(word.mode)->what, word.mode,
+                word.kept ? (std::string(" ") + word.word).c_str() : "");
   }
 }
 
@@ -64,7 +66,7 @@ int run_mode(int argc, char** argv) {
   if (mode != nullptr && mode != &kModes[0]) return mode->run(argc, argv);
   const std::string_view first = argc > 1 ? argv[1] : "";
   for (const Word& word : kWords) {
-    if (first == word.word) return run_without(*find_mode(word.mode), argc, argv, 1);
+    if (first == word.word) return run_without(*find_mode(word.mode), argc, argv, word.kept ? 0 : 1);
   }
   if (first == "help") {
     print_help();

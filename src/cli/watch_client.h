@@ -72,10 +72,10 @@ class WatchClient {
   Client& client_;
   asio::io_context& loop_;
   bool running_ = false;
-  std::deque<std::shared_ptr<Watch>> waiting_;         // to be created; the first one's request is under way
+  std::deque<std::shared_ptr<Watch>> waiting_;        // to be created; the first one's request is under way
   std::map<int64_t, std::shared_ptr<Watch>> active_;  // by the server's id
-  bool asked_ = false;      // the request of the first in waiting_ is on its way
-  size_t progress_asked_ = 0;  // progress requests not written yet
+  bool asked_ = false;                                // the request of the first in waiting_ is on its way
+  size_t progress_asked_ = 0;                         // progress requests not written yet
   bool connected_ = false;
   net::Wake write_wake_, progress_wake_;
   std::chrono::nanoseconds pause_;

@@ -66,7 +66,7 @@ class Man(unittest.TestCase):
         commands = {}
         for title, text in sections.items():
             if title[0].islower():  # "put [flags] key [value]"
-                commands[re.sub(r" (\[|key|revision).*", "", title)] = tags(text)
+                commands[re.sub(r" (\[|key|revision|ttl|id|file|bash).*", "", title)] = tags(text)
         for name in ("endpoint health", "endpoint status", "endpoint hashkv"):
             commands[name].add("--cluster")
         overview = run(harness.CTL, "--help")
@@ -74,6 +74,20 @@ class Man(unittest.TestCase):
             with self.subTest(name):
                 self.assertIn(name.split()[0], overview)
                 self.assertEqual(sorted(listed(run(harness.CTL, *name.split(), "--help")) - {"--help"}), sorted(described))
+
+    def test_benchmark(self):
+        program = harness.CTL.removesuffix("etcdctl") + "benchmark"
+        page = plain("benchmark.1")
+        sections = dict(re.findall(r"^\.S[SH] (.*)\n((?:(?!\.S[SH] ).*\n)*)", page, re.MULTILINE))
+        overall = tags(sections.pop("GLOBAL FLAGS"))
+        self.assertEqual(sorted(overall), sorted(listed(run(program, "--help")) - {"--help"}))
+        described = {title.split()[0]: tags(text) for title, text in sections.items() if title[0].islower()}
+        names = re.findall(r"^  ([a-z][a-z-]*) ", run(program, "--help").split("Available Commands")[1], re.MULTILINE)
+        self.assertEqual(sorted(described), sorted(set(names) - {"help", "completion", "mvcc"}))
+        for name, flags in described.items():
+            with self.subTest(name):
+                local = run(program, name, "--help").split("Global Flags")[0]
+                self.assertEqual(sorted(listed(local) - {"--help"}), sorted(flags))
 
     @unittest.skipUnless(harness.is_ours(), "real etcdctl has commands of later issues")
     def test_each_command_stands_in_the_page(self):

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "cli/benchmark/commands.h"
 #include "cli/benchmark/load.h"
+#include "cli/completion.h"
 
 namespace cli {
 namespace benchmark {
@@ -25,6 +26,8 @@ std::unique_ptr<Command> make_benchmark_commands() {
   root->add(make_watch_latency_command());
   root->add(make_lease_keepalive_command());
   root->add(make_stm_command());
+  root->add(make_completion_command());
+  add_complete_commands(*root);
   return root;
 }
 

@@ -1,5 +1,6 @@
-// Software transactions as etcd's client library has them: reads remember revisions, writes wait, and the commit is one Txn that
-// compares what was read. Pure: makes requests, takes answers. Source of behaviour: etcd client/v3/concurrency/stm.go.
+// Software transactions as etcd's client library has them: reads remember revisions, writes wait, and the commit is one Txn
+// that compares what was read. Pure: makes requests, takes answers.
+// Source of behaviour: etcd client/v3/concurrency/stm.go.
 #pragma once
 
 #include <cstdint>

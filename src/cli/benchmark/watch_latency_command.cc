@@ -50,10 +50,12 @@ struct Times {
   std::vector<std::vector<base::Instant>> events;  // of each watcher
 };
 
-// As many puts a second as wanted, one after the other; a second's worth may come at once after a pause, as Go's limiter has it.
+// As many puts a second as wanted, one after the other; a second's worth may come at once after a pause, as Go's limiter has
+// it.
 asio::awaitable<void> put_all(Load& load, Client& client, const Options& options, std::string request, Times& times,
                               Phase& phase) {
-  const base::Duration slot = options.put_rate > 0 ? std::chrono::nanoseconds(1'000'000'000) / options.put_rate : base::Duration(0);
+  base::Duration slot(0);
+  if (options.put_rate > 0) slot = std::chrono::nanoseconds(1'000'000'000) / options.put_rate;
   const base::Duration burst = slot * std::max<int64_t>(options.put_rate, 1);
   asio::steady_timer timer(load.loop());
   base::Instant next = load.clock().now() - burst;
@@ -65,8 +67,7 @@ asio::awaitable<void> put_all(Load& load, Client& client, const Options& options
     }
     times.put_began.push_back(load.clock().now());
     rpc::CallOptions call = load.call_options();
-    const base::Result<std::string> answer =
-        co_await client.channel().unary("/etcdserverpb.KV/Put", request, std::move(call));
+    const base::Result<std::string> answer = co_await client.channel().unary("/etcdserverpb.KV/Put", request, std::move(call));
     if (!answer.ok()) {
       const std::string text(in_words(answer.status(), false).text());
       phase.give_up(base::Status(answer.status().code(), "Failed to Put for watch latency benchmark: " + text));

@@ -42,8 +42,8 @@ Exit run_alarm(const Invocation& invocation, bool disarm) {
   if (exit.code == kExitOk) exit = connect(setup.config, connection);
   if (exit.code != kExitOk) return exit;
   AlarmResponse response;
-  const base::Status status = disarm ? disarm_all(*connection.client, deadline, response)
-                                     : list_alarms(*connection.client, deadline, response);
+  const base::Status status =
+      disarm ? disarm_all(*connection.client, deadline, response) : list_alarms(*connection.client, deadline, response);
   return status.ok() ? setup.printer->alarm(response) : failed(status);
 }
 

@@ -24,6 +24,7 @@ std::unique_ptr<Command> make_watch_command();
 std::unique_ptr<Command> make_lease_command();
 std::unique_ptr<Command> make_member_command();
 std::unique_ptr<Command> make_snapshot_command();
+std::unique_ptr<Command> make_check_command();
 std::unique_ptr<Command> make_version_command();
 std::unique_ptr<Command> make_options_command();
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "cli/completion.h"
 #include "cli/ctl/commands.h"
 #include "cli/ctl/session.h"
 
@@ -38,7 +39,10 @@ std::unique_ptr<Command> make_ctl_commands() {
   add(kKeyValueGroup, make_lease_command());
   add(kMaintenanceGroup, make_member_command());
   add(kMaintenanceGroup, make_snapshot_command());
+  add(kUtilityGroup, make_check_command());
+  add(kUtilityGroup, make_completion_command());
   add(kUtilityGroup, make_options_command());
+  add_complete_commands(*root);
   return root;
 }
 

@@ -33,8 +33,8 @@ Exit run_defrag(const Invocation& invocation, const Options& options) {
       invocation.terminal.out << "Finished defragmenting etcd member[" << endpoint << "]. took " << took << "\n" << std::flush;
     } else {
       all_done = false;
-      invocation.terminal.err << "Failed to defragment etcd member[" << endpoint << "]. took " << took << ". ("
-                              << status.text() << ")\n"
+      invocation.terminal.err << "Failed to defragment etcd member[" << endpoint << "]. took " << took << ". (" << status.text()
+                              << ")\n"
                               << std::flush;
     }
   }

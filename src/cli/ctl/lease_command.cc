@@ -51,8 +51,7 @@ Exit run_grant(const Invocation& invocation) {
   etcdserverpb::LeaseGrantRequest request;
   request.set_ttl(*ttl);
   etcdserverpb::LeaseGrantResponse response;
-  const Status status =
-      connection.client->call("/etcdserverpb.Lease/LeaseGrant", request, Retry::kRead, deadline, response);
+  const Status status = connection.client->call("/etcdserverpb.Lease/LeaseGrant", request, Retry::kRead, deadline, response);
   if (!status.ok()) return fail(kExitError, "failed to grant lease (" + std::string(status.text()) + ")");
   return setup.printer->lease_grant(response);
 }
@@ -66,8 +65,8 @@ Exit run_revoke(const Invocation& invocation) {
   etcdserverpb::LeaseRevokeRequest request;
   request.set_id(id);
   etcdserverpb::LeaseRevokeResponse response;
-  const Status status = connection.client->call("/etcdserverpb.Lease/LeaseRevoke", request, Retry::kRead,
-                                                connection.deadline(setup), response);
+  const Status status =
+      connection.client->call("/etcdserverpb.Lease/LeaseRevoke", request, Retry::kRead, connection.deadline(setup), response);
   if (!status.ok()) return fail(kExitError, "failed to revoke lease (" + std::string(status.text()) + ")");
   return setup.printer->lease_revoke(id, response);
 }

@@ -91,7 +91,8 @@ void set_user(const GlobalFlags& flags, Terminal& terminal, ClientConfig& config
 void add_global_flags(FlagSet& flags, GlobalFlags& values) {
   flags.add("endpoints", &values.endpoints, "where the members listen, comma separated");
   flags.add("debug", &values.debug, "print the environment variables read and log the client's work");
-  flags.add("write-out", &values.write_out, "output format (fields, json, protobuf, simple, table)", 'w');
+  flags.add("write-out", &values.write_out, "output format (fields, json, protobuf, simple, table)", 'w').values = {
+      "fields", "json", "protobuf", "simple", "table"};
   flags.add("hex", &values.hex, "print keys, values and ids in hexadecimal");
   flags.add("dial-timeout", &values.dial_timeout, "how long connecting may take");
   flags.add("command-timeout", &values.command_timeout, "how long a short command may take (without connecting)");

@@ -174,11 +174,10 @@ Status download(Connection& connection, const std::string& endpoint, Client::Dea
   if (const Status synced = (*file)->sync(); !synced.ok()) {
     return Status(Code::kInternal, "could not fsync snapshot: " + std::string(synced.text()));
   }
-  base::log::info("fetched snapshot",
-                  {{"endpoint", endpoint},
-                   {"size", humanize_bytes(download.size_bytes())},
-                   base::log::Field::duration("took", (connection.clock.now() - began).count()),
-                   {"etcd-version", version}});
+  base::log::info("fetched snapshot", {{"endpoint", endpoint},
+                                       {"size", humanize_bytes(download.size_bytes())},
+                                       base::log::Field::duration("took", (connection.clock.now() - began).count()),
+                                       {"etcd-version", version}});
   return Status();
 }
 
@@ -220,8 +219,7 @@ Exit run_save(const Invocation& invocation) {
   if (global.changed("command-timeout")) deadline = connection.deadline(setup);
   const std::vector<std::string>& endpoints = setup.config.endpoints;
   if (endpoints.size() != 1) {
-    return fail(kExitInterrupted,
-                "snapshot must be requested to one selected node, not multiple [" + joined(endpoints) + "]");
+    return fail(kExitInterrupted, "snapshot must be requested to one selected node, not multiple [" + joined(endpoints) + "]");
   }
   exit = connect(setup.config, connection);
   if (exit.code != kExitOk) return exit.code == kExitBadConnection ? fail(kExitInterrupted, exit.error) : exit;
