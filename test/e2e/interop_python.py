@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The client library python3-etcd3, unmodified, does its key-value calls on our server."""
+"""The client libraries python3-etcd3 (gRPC) and python3-etcd3gw (JSON gateway), unmodified, work on our server."""
 
 import os
 import unittest
@@ -8,6 +8,7 @@ import unittest
 os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
 
 import etcd3  # noqa: E402
+import etcd3gw  # noqa: E402
 
 import harness  # noqa: E402
 
@@ -64,6 +65,41 @@ class PythonClient(unittest.TestCase):
         self.assertEqual(self.client.get("g")[0], b"4")
         self.assertEqual(self.client.status().version, "3.7.1")
         self.assertEqual([member.name for member in self.client.members], ["default"])
+
+
+class GatewayClient(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.member = harness.Member().start()
+        cls.addClassCleanup(cls.member.remove)
+        host, port = cls.member.client_url.split("//")[1].split(":")
+        cls.client = etcd3gw.Etcd3Client(host=host, port=int(port), api_path="/v3/", timeout=10)
+
+    def test_put_get_delete(self):
+        self.assertTrue(self.client.put("gwp/1", "one"))
+        self.assertEqual(self.client.get("gwp/1"), [b"one"])
+        self.assertEqual(self.client.get("gwp/none"), [])
+        self.client.put("gwp/2", "two")
+        self.assertEqual([value for value, _ in self.client.get_prefix("gwp/", sort_order="descend")], [b"two", b"one"])
+        self.assertTrue(self.client.delete("gwp/1"))
+        self.assertFalse(self.client.delete("gwp/1"))
+
+    def test_create_and_replace(self):
+        self.assertTrue(self.client.create("gw/c", "1"))
+        self.assertFalse(self.client.create("gw/c", "2"))
+        self.assertTrue(self.client.replace("gw/c", "1", "3"))
+        self.assertFalse(self.client.replace("gw/c", "1", "4"))
+
+    def test_status_and_members(self):
+        self.assertEqual(self.client.status()["version"], "3.7.1")
+        self.assertEqual([member["name"] for member in self.client.members()], ["default"])
+
+    def test_watch(self):
+        events, cancel = self.client.watch("gw/w")
+        for value in ("a", "b"):
+            self.client.put("gw/w", value)
+            self.assertEqual(next(events)["kv"]["value"], value.encode())
+        cancel()
 
 
 if __name__ == "__main__":

@@ -48,8 +48,6 @@ enum class Part {
   kCluster,
   kCorruptionChecks,
   kAutoCompaction,
-  kGateway,
-  kProfiling,
   kSlowRequestLogs,
   kTracing,
   kDowngrade,
