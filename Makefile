@@ -149,7 +149,7 @@ PCH := $(if $(NO_PCH),,$(PCH_DIR)/pch.h.gch)
 PCH_USE := $(if $(NO_PCH),,-include $(PCH_DIR)/pch.h)
 ifneq ($(CLANG),)
 PCH :=
-PCH_USE :=
+PCH_USE := -include coroutine  # Asio looks for it only if the library has told that it is there.
 endif
 PCH_HEADERS := algorithm array atomic chrono compare coroutine cstdint cstring deque functional limits map memory mutex \
   optional set span string string_view thread tuple type_traits unordered_map utility variant vector \
