@@ -22,6 +22,7 @@ class LeaderGuard {
   void add(const std::shared_ptr<rpc::ServerStream>& stream);
   // Called every tick of raft's clock.
   void tick(base::Instant now, bool has_leader);
+  size_t size() const { return streams_.size(); }
 
  private:
   const base::Duration patience_;

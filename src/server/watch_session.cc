@@ -23,14 +23,14 @@ WatchSession::WatchSession(Node& node, std::shared_ptr<rpc::ServerStream> stream
       stream_(std::move(stream)),
       check_(std::move(check)),
       watch_stream_(watchers_.hub().open(*this)) {
-  watchers_.add(this);
+  number_ = watchers_.add(this);
 }
 
 WatchSession::~WatchSession() { close(); }
 
 void WatchSession::close() {
   if (watch_stream_ == nullptr) return;
-  watchers_.remove(this);
+  watchers_.remove(number_);
   watchers_.hub().close(std::exchange(watch_stream_, nullptr));
 }
 

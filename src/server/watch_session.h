@@ -56,6 +56,7 @@ class WatchSession final : public mvcc::WatchSink, public std::enable_shared_fro
   const std::shared_ptr<rpc::ServerStream> stream_;
   const WatchCheck check_;
   mvcc::WatchStream* watch_stream_;  // null: closed
+  uint64_t number_ = 0;              // among the sessions
   bool ticking_ = false;
   uint64_t queue_events_ = 0, queue_bytes_ = 0;  // put into the queue since it was last seen empty
 };

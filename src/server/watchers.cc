@@ -1,8 +1,5 @@
 #include "server/watchers.h"
 
-#include <algorithm>
-#include <vector>
-
 #include "base/log.h"
 #include "mvcc/watch_catch_up.h"
 #include "server/metrics.h"
@@ -55,7 +52,7 @@ void Watchers::on_commit(int64_t main, std::span<const mvcc::Event> events) {
 void Watchers::stop() {
   stopped_ = true;
   environment_.loop.cancel(relief_timer_);
-  for (WatchSession* session : std::vector<WatchSession*>(sessions_.begin(), sessions_.end())) session->close();
+  while (!sessions_.empty()) sessions_.begin()->second->close();  // Which takes it from the list.
 }
 
 // --- the hub's work, a piece at a time --------------------------------------------------------------------------------------
@@ -96,7 +93,7 @@ void Watchers::step() {
 
 size_t Watchers::count_queued() const {
   size_t bytes = 0;
-  for (const WatchSession* session : sessions_) bytes += session->queued_bytes();
+  for (const auto& [number, session] : sessions_) bytes += session->queued_bytes();
   return bytes;
 }
 
@@ -113,7 +110,7 @@ void Watchers::queued(size_t bytes) {
 void Watchers::relieve() {
   queued_bytes_ = count_queued();
   short_of_room_ = queued_bytes_ > kWatchQueuedBytesTotalMax / 4;
-  for (WatchSession* session : sessions_) {
+  for (const auto& [number, session] : sessions_) {
     if (!session->full()) session->drained();
   }
   if (short_of_room_) relief_timer_ = environment_.loop.after(kWatchReliefInterval, [this] { relieve(); });
@@ -135,7 +132,7 @@ void Watchers::refresh_metrics() {
   metrics.slow_watchers.set(static_cast<double>(statistics.slow_watchers));
   metrics.watch_events.set_total(statistics.events);
   double pending = 0;
-  for (const WatchSession* session : sessions_) pending += session->pending_events();
+  for (const auto& [number, session] : sessions_) pending += session->pending_events();
   metrics.pending_events.set(pending);
 }
 

@@ -1,8 +1,7 @@
 // The watches of a member: the hub, what runs its work in the background, and the streams that are open. Owner: core loop.
 #pragma once
 
-#include <absl/container/flat_hash_set.h>
-
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -43,8 +42,11 @@ class Watchers final : public mvcc::Observer {
   void refresh_metrics();
 
   // --- for WatchSession ---
-  void add(WatchSession* session) { sessions_.insert(session); }
-  void remove(WatchSession* session) { sessions_.erase(session); }
+  uint64_t add(WatchSession* session) {
+    sessions_.emplace(++last_session_, session);
+    return last_session_;
+  }
+  void remove(uint64_t session) { sessions_.erase(session); }
   bool stopped() const { return stopped_; }
   // --watch-progress-notify-interval and up to a tenth more.
   base::Duration next_progress_interval();
@@ -63,7 +65,8 @@ class Watchers final : public mvcc::Observer {
   mvcc::WatchHub hub_;
   base::Rng rng_;
   const base::Duration progress_interval_;
-  absl::flat_hash_set<WatchSession*> sessions_;
+  std::map<uint64_t, WatchSession*> sessions_;  // by the order in which they came
+  uint64_t last_session_ = 0;
   std::unique_ptr<mvcc::Task> catch_up_;
   bool scheduled_ = false;
   bool stopped_ = false;
