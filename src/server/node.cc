@@ -145,6 +145,14 @@ Status Node::recover(DataDir& data) {
   consistent_term_ = Term(*term);
   storage_version_ = version->value_or("");
   base::log::info("restore consistentIndex", {{"index", *index}});
+  // Every member of etcd has it from its first start on, whether it knows users or not.
+  const base::Result<std::optional<std::string>> auth_revision = storage::read_row(backend_, Bucket::kAuth, "authRevision");
+  if (!auth_revision.ok()) return auth_revision.status();
+  if (!auth_revision->has_value()) {
+    std::string one;
+    base::append_be64(one, 1);
+    storage::put_row(backend_, Bucket::kAuth, "authRevision", one);
+  }
   if (consistent_index_ < data.snapshot.index) {
     return Status(base::Code::kDataLoss,
                   "the store of " + config_.member_dir() + " ends at entry " + std::to_string(*index) +
