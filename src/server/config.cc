@@ -556,6 +556,10 @@ Status check_start(Config& config) {
   return check_auth_token(config.auth_token);
 }
 
+Result<std::string> urls_difference(const Urls& a, const Urls& b, const ResolveHost& resolve) {
+  return difference(sorted(a), sorted(b), resolve);
+}
+
 Result<UrlsMap> initial_members(const Config& config, const ResolveHost& resolve) {
   Result<UrlsMap> members = parse_urls_map(config.initial_cluster);
   if (!members.ok()) return invalid("error setting up initial cluster: " + std::string(members.status().text()));

@@ -212,6 +212,9 @@ using ResolveHost = std::function<base::Result<std::string>(const std::string& h
 // kInvalidArgument: the text for `discovery failed`. `resolve` null: the system's resolver.
 base::Result<UrlsMap> initial_members(const Config& config, const ResolveHost& resolve = nullptr);
 
+// Why two lists of URLs do not mean the same, as text or after asking DNS; empty when they do. Error: a name did not resolve.
+base::Result<std::string> urls_difference(const Urls& a, const Urls& b, const ResolveHost& resolve = nullptr);
+
 // The line and the exit code of a start that failed: hints or `discovery failed` (R4.191, R4.233). Flushes the log.
 [[noreturn]] void exit_after_failed_start(const Config& config, const base::Status& why);
 

@@ -1,8 +1,5 @@
 #include "server/data_dir.h"
 
-#include <algorithm>
-#include <set>
-
 #include "base/bytes.h"
 #include "base/log.h"
 #include "etcdserver.pb.h"
@@ -59,43 +56,12 @@ std::string metadata_of(NodeId self, uint64_t cluster) {
   return metadata.SerializeAsString();
 }
 
-// The members of a new cluster, ascending by id, with ourselves among them.
-Result<std::vector<Member>> initial_member_list(const Config& config) {
-  Result<UrlsMap> by_name = initial_members(config);
-  if (!by_name.ok()) return by_name.status();
-  std::vector<Member> members;
-  std::set<NodeId> ids;
-  for (const auto& [name, urls] : *by_name) {
-    Member member;
-    member.name = name;
-    member.peer_urls = texts(urls);
-    member.id = member_id(member.peer_urls, config.initial_cluster_token);
-    if (!ids.insert(member.id).second) {
-      return Status(Code::kInvalidArgument, "member exists with identical ID " + base::hex(member.id.value()));
-    }
-    members.push_back(std::move(member));
-  }
-  std::sort(members.begin(), members.end(), [](const Member& a, const Member& b) { return a.id < b.id; });
-  return members;
-}
-
-Result<DataDir> create(const Config& config, io::Disk& disk) {
-  Result<std::vector<Member>> members = initial_member_list(config);
-  if (!members.ok()) return members.status();
-  if (members->size() > 1) {
-    return Status(Code::kUnimplemented,
-                  "clusters of several members are not part of this version yet: --initial-cluster names " +
-                      std::to_string(members->size()) + " members");
-  }
+Result<DataDir> create(const Config& config, io::Disk& disk, Bootstrap who) {
   DataDir out;
-  std::vector<NodeId> ids;
-  for (const Member& member : *members) {
-    ids.push_back(member.id);
-    if (member.name == config.name) out.self = member.id;
-  }
-  VERIFY(out.self != base::kNoNode);  // initial_members() checked it.
-  out.cluster_id = cluster_id(ids);
-  out.bootstrap_members = std::move(*members);
+  out.self = who.self;
+  out.cluster_id = who.cluster_id;
+  out.bootstrap_members = std::move(who.founders);
+  out.existing_members = std::move(who.existing);
   storage::WalOptions options;
   options.no_sync = config.unsafe_no_fsync;
   Result<std::unique_ptr<storage::Wal>> wal =
@@ -105,7 +71,7 @@ Result<DataDir> create(const Config& config, io::Disk& disk) {
   return out;
 }
 
-Result<DataDir> reopen(const Config& config, io::Disk& disk) {
+Result<DataDir> reopen(const Config& config, io::Disk& disk, const AskPeer& ask) {
   Result<std::vector<storage::WalSnapshot>> snapshots = storage::Wal::valid_snapshots(disk, config.effective_wal_dir());
   if (!snapshots.ok()) return snapshots.status();
   DataDir out;
@@ -124,11 +90,18 @@ Result<DataDir> reopen(const Config& config, io::Disk& disk) {
   }
   out.self = NodeId(metadata.nodeid());
   out.cluster_id = metadata.clusterid();
-  if (out.log.entries.empty() && out.log.state.empty() && out.snapshot.index == base::Index(0) && !config.existing_cluster) {
+  if (out.log.entries.empty() && out.log.state.empty() && out.snapshot.index == base::Index(0)) {
     // The first start ended before its first entries were durable: nothing was ever promised, so the bootstrap is done again.
-    Result<std::vector<Member>> members = initial_member_list(config);
-    if (!members.ok()) return members.status();
-    out.bootstrap_members = std::move(*members);
+    Result<Bootstrap> who = bootstrap(config, ask);
+    if (!who.ok()) return who.status();
+    if (who->self != out.self || who->cluster_id != out.cluster_id) {
+      return Status(Code::kInvalidArgument,
+                    "the empty log in " + config.effective_wal_dir() + " belongs to member " + base::hex(out.self.value()) +
+                        " of cluster " + base::hex(out.cluster_id) +
+                        ", the flags name another; remove the data directory if this member is to start anew");
+    }
+    out.bootstrap_members = std::move(who->founders);
+    out.existing_members = std::move(who->existing);
   }
   return out;
 }
@@ -141,22 +114,24 @@ Result<bool> has_log(const Config& config, io::Disk& disk) {
   return storage::Wal::exists(disk, config.effective_wal_dir());
 }
 
-Result<DataDir> open_data_dir(const Config& config, io::Disk& disk) {
+Result<DataDir> open_data_dir(const Config& config, io::Disk& disk, const AskPeer& ask) {
   Result<bool> has_proxy = io::exists(disk, config.data_dir + "/proxy");
   if (has_proxy.ok() && *has_proxy) {
     return Status(Code::kFailedPrecondition, "invalid datadir; both member and proxy directories exist");
   }
   Result<bool> initialized = has_log(config, disk);
   if (!initialized.ok()) return initialized.status();
-  if (!*initialized && config.existing_cluster) {
-    return Status(Code::kUnimplemented,
-                  "joining an existing cluster is not part of this version yet: "
-                  "start a member of its own, or use --initial-cluster-state new");
-  }
   Status made = make_member_dirs(config, disk);
   if (!made.ok()) return made;
   warn_of_strangers(config, disk);
-  Result<DataDir> out = *initialized ? reopen(config, disk) : create(config, disk);
+  Result<DataDir> out = Status(Code::kInternal, "not opened");
+  if (*initialized) {
+    out = reopen(config, disk, ask);
+  } else {
+    Result<Bootstrap> who = bootstrap(config, ask);
+    if (!who.ok()) return who.status();
+    out = create(config, disk, std::move(*who));
+  }
   if (!out.ok()) return out;
 
   storage::LevelDbOptions options;

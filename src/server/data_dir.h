@@ -12,6 +12,7 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "io/disk.h"
+#include "server/bootstrap.h"
 #include "server/config.h"
 #include "server/membership.h"
 #include "storage/leveldb_engine.h"
@@ -24,6 +25,8 @@ struct DataDir {
   uint64_t cluster_id = 0;
   // Members of a new cluster, by id; empty when the log has entries already.
   std::vector<Member> bootstrap_members;
+  // Members of the cluster that is joined, ourselves among them: whom to talk to before the log or a snapshot tells.
+  std::vector<Member> existing_members;
   std::unique_ptr<storage::Engine> engine;
   std::unique_ptr<storage::Wal> wal;
   storage::WalContents log;       // behind `snapshot`
@@ -32,7 +35,7 @@ struct DataDir {
 
 // Whether `config.data_dir` holds a member's log.
 base::Result<bool> has_log(const Config& config, io::Disk& disk);
-// Errors are what etcd prints at a failed start; damage names the file and says what to do.
-base::Result<DataDir> open_data_dir(const Config& config, io::Disk& disk);
+// Errors are what etcd prints at a failed start; damage names the file and says what to do. `ask`: how other members are asked.
+base::Result<DataDir> open_data_dir(const Config& config, io::Disk& disk, const AskPeer& ask);
 
 }  // namespace server

@@ -113,6 +113,17 @@ std::string member_json(const Member& member) {
   return out + "}";
 }
 
+std::string go_text(const Member& member) {
+  const auto list = [](const std::vector<std::string>& texts) {
+    std::string out = "[";
+    for (const std::string& text : texts) out += (out.size() > 1 ? " " : "") + text;
+    return out + "]";
+  };
+  return "{ID:" + base::hex(member.id.value()) + " RaftAttributes:{PeerURLs:" + list(member.peer_urls) +
+         " IsLearner:" + (member.is_learner ? "true" : "false") + "} Attributes:{Name:" + member.name +
+         " ClientURLs:" + list(member.client_urls) + "}}";
+}
+
 base::Result<ConfChangeContext> parse_conf_change_context(std::string_view json) {
   const nlohmann::json object = nlohmann::json::parse(json, nullptr, false);
   ConfChangeContext context;

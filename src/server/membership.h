@@ -36,6 +36,8 @@ uint64_t cluster_id(std::vector<base::NodeId> ids);
 
 // etcd's JSON of a member, as in ConfChange contexts and `members` rows: {"id":N,"peerURLs":[...],"name":"..."}.
 std::string member_json(const Member& member);
+// As Go prints a Member: {ID:.. RaftAttributes:{PeerURLs:[..] IsLearner:false} Attributes:{Name:.. ClientURLs:[]}}.
+std::string go_text(const Member& member);
 struct ConfChangeContext {
   Member member;
   bool is_promote = false;

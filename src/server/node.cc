@@ -18,6 +18,7 @@
 #include "server/maintainer.h"
 #include "server/metrics.h"
 #include "server/raft_driver.h"
+#include "server/version_monitor.h"
 #include "server/watchers.h"
 #include "storage/keyspace.h"
 
@@ -33,6 +34,7 @@ using storage::Bucket;
 
 // The row's key, LevelDB's sequence number and lengths, and its share of filter and index.
 constexpr uint64_t kEngineBytesPerRow = 18 + 8 + 4 + 2;
+constexpr MinorVersion kStorageVersionSince{3, 6};
 constexpr base::Duration kPublishRetry = std::chrono::seconds(1);
 
 storage::BackendOptions backend_options(const Config& config) {
@@ -48,17 +50,6 @@ base::Result<uint64_t> read_meta_number(const storage::Backend& backend, std::st
   if (!row->has_value()) return uint64_t{0};
   if ((*row)->size() != 8) return Status(base::Code::kDataLoss, "the store's meta row " + std::string(key) + " is damaged");
   return base::load_be64((*row)->data());
-}
-
-// Major and minor of "3.7.1"; the rest does not count.
-std::pair<int, int> minor_of(std::string_view version) {
-  int parts[2] = {0, 0};
-  size_t part = 0;
-  for (const char c : version) {
-    if (c == '.' && ++part == 2) break;
-    if (c >= '0' && c <= '9') parts[part] = parts[part] * 10 + (c - '0');
-  }
-  return {parts[0], parts[1]};
 }
 
 // The `confState` row: {"voters":[1,2],"auto_leave":false}, ids as full 64-bit numbers.
@@ -115,7 +106,8 @@ Node::Node(const Config& config, Environment environment, DataDir& data)
       request_ids_(data.self, environment.loop.clock().unix_ns() / 1'000'000),
       reads_(request_ids_),
       applier_(std::make_unique<Applier>(*this)),
-      leader_guard_(std::make_unique<LeaderGuard>(std::chrono::milliseconds(config.election_ms))) {}
+      leader_guard_(std::make_unique<LeaderGuard>(std::chrono::milliseconds(config.election_ms))),
+      versions_(std::make_unique<VersionMonitor>(*this)) {}
 
 Node::~Node() = default;
 
@@ -202,6 +194,7 @@ void Node::start(std::function<void()> on_ready) {
   next_tick_ = environment_.loop.clock().now();
   maintainer_->start();
   defragmenter_->run_at_start();
+  versions_->start();
   tick();
 }
 
@@ -400,9 +393,8 @@ void Node::on_leader_change(NodeId from, NodeId to) {
 
 // The first entry of a leader's term is applied: what it decides for the cluster it may decide now.
 void Node::on_empty_entry(Term) {
-  if (!is_leader()) return;
-  leases_->on_leading();
-  decide_cluster_version();
+  if (is_leader()) leases_->on_leading();
+  versions_->check();
 }
 
 // Client traffic is served once this member's name and URLs are in the log, in this run.
@@ -441,28 +433,11 @@ void Node::tell_if_ready() {
   if (published_ && on_ready_ != nullptr && !membership_.cluster_version().empty()) std::exchange(on_ready_, nullptr)();
 }
 
-// Alone, the cluster's version is ours. It only ever rises.
-void Node::decide_cluster_version() {
-  const std::string version = std::string(kMinorVersion) + ".0";
-  if (version_proposed_ || membership_.cluster_version() == version || membership_.members().size() > 1) return;
-  version_proposed_ = true;
-  const bool first = membership_.cluster_version().empty();
-  base::log::info(first ? "setting up initial cluster version using v3 API" : "updating cluster version using v3 API",
-                  {{"cluster-version", std::string(kMinorVersion)}});
-  membershippb::ClusterVersionSetRequest request;
-  request.set_ver(version);
-  propose_message(wire::Op::kClusterVersionSet, request, [this](const Status& done) {
-    version_proposed_ = false;
-    if (!done.ok())
-      base::log::warn("failed to update cluster version", {{"error", done}});
-    else
-      base::log::info("cluster version is updated", {{"cluster-version", std::string(kMinorVersion)}});
-  });
-}
-
 void Node::adopt_cluster_version(const std::string& version) {
   const bool first = membership_.cluster_version().empty();
-  if (minor_of(version) > minor_of(kVersion)) {
+  const std::optional<MinorVersion> parsed = parse_minor_version(version);
+  if (!parsed) return base::log::warn("ignored a cluster version of the log", {{"version", version}});
+  if (*parsed > *parse_minor_version(kVersion)) {
     base::fatal("invalid downgrade; server version is lower than determined cluster version: " + version);
   }
   const std::string minor = version.substr(0, version.rfind('.'));
@@ -474,7 +449,7 @@ void Node::adopt_cluster_version(const std::string& version) {
   leases_->on_cluster_version();
   environment_.metrics.set_cluster_version(minor);
   base::log::info("enabled capabilities for version", {{"cluster-version", minor}});
-  if (storage_version_ != version && minor_of(version) >= minor_of("3.6")) {
+  if (storage_version_ != version && *parsed >= kStorageVersionSince) {
     storage_version_ = version;
     storage::put_row(backend_, Bucket::kMeta, "storageVersion", version);
     base::log::info("updated storage version", {{"new-storage-version", version}});
@@ -519,6 +494,7 @@ void Node::stop(std::function<void()> done) {
   environment_.loop.cancel(commit_timer_);
   maintainer_->stop();
   defragmenter_->stop();
+  versions_->stop();
   watchers_->stop();
   leases_->stop();
   waiters_.fail_all(errors::stopped());

@@ -37,7 +37,9 @@ class Defragmenter;
 class LeaderGuard;
 class Leases;
 class Maintainer;
+class MemberClient;
 class RaftDriver;
+class VersionMonitor;
 class Watchers;
 struct Metrics;
 
@@ -49,6 +51,7 @@ struct Environment {
   io::Disk& files;
   uint64_t seed;
   Metrics& metrics;
+  MemberClient* members = nullptr;  // asks other members; null: there are none to ask
 };
 
 // etcd's flow limit: entries committed but not applied; twice that for revokes with feature PriorityRequest.
@@ -145,6 +148,8 @@ class Node {
   void adopt_cluster_version(const std::string& version);
   bool no_space_proposed() const { return no_space_proposed_; }
   void propose_no_space_alarm();
+  // What members tell each other through the log.
+  void propose_message(wire::Op op, const google::protobuf::Message& message, std::function<void(const base::Status&)> done);
 
  private:
   Node(const Config& config, Environment environment, DataDir& data);
@@ -154,11 +159,9 @@ class Node {
   void expire_waits(base::Instant now);
   void publish();
   void tell_if_ready();
-  void decide_cluster_version();
   void put_consistent_index();
   bool has_uncommitted() const { return consistent_index_moved_ || backend_.pending_changes() > 0; }
   void begin_commit();
-  void propose_message(wire::Op op, const google::protobuf::Message& message, std::function<void(const base::Status&)> done);
   base::Status timeout_reason(base::Instant deadline) const;
 
   const Config config_;
@@ -178,6 +181,7 @@ class Node {
   Health health_;
   std::unique_ptr<Watchers> watchers_;
   std::unique_ptr<LeaderGuard> leader_guard_;
+  std::unique_ptr<VersionMonitor> versions_;
   std::unique_ptr<RaftDriver> driver_;
 
   std::string storage_version_;
@@ -191,7 +195,6 @@ class Node {
   std::function<void()> on_ready_;
   bool publishing_ = false;
   bool published_ = false;
-  bool version_proposed_ = false;
   bool no_space_proposed_ = false;
   bool stopping_ = false;
   std::function<void()> on_stopped_;

@@ -16,6 +16,7 @@
 #include "net/spawn.h"
 #include "rpc/server.h"
 #include "server/gateway.h"
+#include "server/member_client.h"
 #include "server/metrics.h"
 #include "server/node.h"
 #include "server/notify.h"
@@ -84,6 +85,7 @@ class Process {
   std::vector<std::unique_ptr<net::LoopThread>> net_threads_;  // --net-threads; none: home owns the connections too
   net::AsioLoop loop_;
   Metrics metrics_;
+  HttpMemberClient member_client_{home_, clock_};
   std::unique_ptr<Node> node_;
   std::unique_ptr<Pages> pages_;
   std::vector<Front> fronts_;
@@ -141,14 +143,14 @@ Status Process::open() {
   base::Result<bool> initialized = has_log(config_, disk_);
   if (!initialized.ok()) return initialized.status();
   log_start(config_, *initialized);
-  base::Result<DataDir> data = open_data_dir(config_, disk_);
+  base::Result<DataDir> data = open_data_dir(config_, disk_, ask_over_http());
   if (!data.ok()) return data.status();
   base::log::info("starting local member",
                   {{"local-member-id", base::hex(data->self.value())}, {"cluster-id", base::hex(data->cluster_id)}});
   std::random_device entropy;
   const uint64_t seed = static_cast<uint64_t>(entropy()) << 32 | entropy();
-  base::Result<std::unique_ptr<Node>> node =
-      Node::open(config_, Environment{loop_, disk_worker_, helper_worker_, disk_, seed, metrics_}, std::move(*data));
+  const Environment environment{loop_, disk_worker_, helper_worker_, disk_, seed, metrics_, &member_client_};
+  base::Result<std::unique_ptr<Node>> node = Node::open(config_, environment, std::move(*data));
   if (!node.ok()) return node.status();
   node_ = std::move(*node);
   pages_ = std::make_unique<Pages>(home_, *node_, config_);

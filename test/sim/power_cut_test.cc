@@ -84,7 +84,7 @@ class Machine {
     disk_worker_ = std::make_unique<sim::SimWorker>(*loop_, rng_, 2ms);
     helper_worker_ = std::make_unique<sim::SimWorker>(*loop_, rng_, 30ms);
     metrics_ = std::make_unique<server::Metrics>(config_);
-    base::Result<server::DataDir> data = server::open_data_dir(config_, disk_);
+    base::Result<server::DataDir> data = server::open_data_dir(config_, disk_, server::AskPeer());
     if (!data.ok()) return data.status();
     auto node = server::Node::open(
         config_, server::Environment{*loop_, *disk_worker_, *helper_worker_, disk_, rng_.next(), *metrics_}, std::move(*data));
