@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Opens watchers of one key range on one connection, says `ready` when all are made, then takes what comes and looks at nothing.
+"""Opens watchers of one range on one connection, says `ready` when all are made, then takes what comes and looks at nothing.
 
 usage: watch_reader.py URL STREAMS WATCHERS_PER_STREAM KEY RANGE_END START_REVISION
 """
