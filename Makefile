@@ -41,6 +41,9 @@ ifeq ($(CLANG),)
 WARN += -Wno-dangling-pointer
 endif
 DEFINES := -DASIO_STANDALONE -DASIO_NO_DEPRECATED -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL -D_FILE_OFFSET_BITS=64
+ifneq ($(CLANG),)
+DEFINES += -DASIO_HAS_CO_AWAIT  # Asio 1.22 knows only clang's coroutines of before C++20.
+endif
 ifneq ($(SAN),)
 SANFLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all
 DEFINES += -DETCD_DVERIFY
@@ -149,7 +152,7 @@ PCH := $(if $(NO_PCH),,$(PCH_DIR)/pch.h.gch)
 PCH_USE := $(if $(NO_PCH),,-include $(PCH_DIR)/pch.h)
 ifneq ($(CLANG),)
 PCH :=
-PCH_USE := -include coroutine  # Asio looks for it only if the library has told that it is there.
+PCH_USE :=
 endif
 PCH_HEADERS := algorithm array atomic chrono compare coroutine cstdint cstring deque functional limits map memory mutex \
   optional set span string string_view thread tuple type_traits unordered_map utility variant vector \

@@ -201,7 +201,9 @@ class FieldPrinter {
       if (const JsonField* field = type.find(tag >> 3)) parts.push_back({field, message.substr(from, to - from)});
       from = to;
     }
-    std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.field < b.field; });
+    std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
+      return a.field != b.field ? a.field < b.field : a.bytes.data() < b.bytes.data();
+    });
     std::string out;
     out.reserve(message.size());
     for (size_t i = 0; i < parts.size(); ++i) {
