@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 KEY = "~ctl-output/"  # behind other keys, for --from-key
+LEASED = "~ctl-leased"  # not below it, and before it
 DEAD = "127.0.0.1:1"
 FORMATS = ["simple", "fields", "json", "protobuf", "table"]
 TIMEOUT_S = 20
@@ -23,11 +24,12 @@ TRIES = 3  # of a status: the server writes its file between two calls
 
 
 class Case:
-    """One command. `stdin`: what it reads; `env`: variables; `fresh`: keys are set up before each run; `endpoint`: by flag."""
+    """One command. `stdin`: what it reads; `env`: variables; `fresh`: keys are set up before each run; `endpoint`: by flag;
+    `watched`: stopped after a moment. REVISION and LEASE stand for the revision before the keys and for a lease."""
 
-    def __init__(self, *args, stdin="", env=None, fresh=False, endpoint=True, loose_table=False):
+    def __init__(self, *args, stdin="", env=None, fresh=False, endpoint=True, loose_table=False, watched=False):
         self.args, self.stdin, self.env, self.fresh = list(args), stdin, env or {}, fresh
-        self.endpoint, self.loose_table = endpoint, loose_table
+        self.endpoint, self.loose_table, self.watched = endpoint, loose_table, watched
 
     def __str__(self):
         env = "".join(f"{k}={v} " for k, v in self.env.items())
@@ -130,6 +132,53 @@ def txn_cases():
     yield Case("txn", stdin=f"\nput {KEY}a 1\nput {KEY}a 2\n\n\n")
 
 
+WATCHED_S = 1  # of a watch that ends only when it is stopped
+
+
+def watch_and_lease_cases():
+    """Watches are stopped after a moment; a lease with keys is there (LEASE stands for its id)."""
+    watch = lambda *args, **options: Case("watch", *args, watched=True, fresh=True, **options)
+    for form in FORMATS:
+        for extra in ([], ["--hex"]):
+            w = ["-w", form, *extra]
+            yield watch(KEY, "--prefix", "--prev-kv", "--rev", "REVISION", *w)
+            yield watch(KEY, "--rev", "1", *w)  # compacted
+            yield Case("lease", "timetolive", "LEASE", "--keys", *w)
+            yield Case("lease", "timetolive", "LEASE", *w)
+            yield Case("lease", "timetolive", "77", "--keys", *w)
+            yield Case("lease", "keep-alive", "--once", "LEASE", *w)
+            yield Case("lease", "keep-alive", "LEASE", *w, watched=True)
+            yield Case("lease", "keep-alive", "77", *w)
+            yield Case("lease", "revoke", "77", *w)
+            yield Case("lease", "list", *w)
+            yield Case("alarm", "list", *w)
+            yield Case("alarm", "disarm", *w)
+    for args in (["a", "--", "sh", "-c", "env | grep ETCD_WATCH_ | sort; exit 3"], ["a", "--", "nosuch"],
+                 ["a", "--", "./nosuch"], ["a", "--", "sh", "-c", "kill -9 $$"], ["a", "c"], ["a", "", "--from-key"]):
+        yield watch(KEY + args[0], *[KEY + a if a == "c" else a for a in args[1:2]], "--rev", "REVISION", *args[2:])
+    for args in ([], ["--"], ["a", "--"], ["a", "b", "--prefix"], ["--rev", "x", "a"], ["--foo"]):
+        yield Case("watch", *args)
+    for env, args in (({"ETCDCTL_WATCH_KEY": KEY + "a"}, []), ({"ETCDCTL_WATCH_KEY": KEY + "a"}, ["--", "echo", "event"]),
+                      ({"ETCDCTL_WATCH_KEY": KEY + "a"}, ["x"]), ({"ETCDCTL_WATCH_KEY": "a"}, ["x", "--", "echo", "1"]),
+                      ({"ETCDCTL_WATCH_KEY": KEY, "ETCDCTL_WATCH_RANGE_END": KEY + "z"}, []),
+                      ({"ETCDCTL_WATCH_RANGE_END": "z"}, [])):
+        yield watch("--rev", "REVISION", *args, env=env)
+    for lines in (f"foo\n\nwatch\nwatch a b --prefix\nwatch {KEY}a --rev REVISION\n", "", "watch a", "watch a --\n",
+                  "watch --help\n", "watch --bogus a\n", 'watch "a\\q"\n', "watch --rev 1\n"):
+        yield watch("-i", stdin=lines)
+    quick = ["--command-timeout", "300ms"]
+    for args in (["lease", "grant"], ["lease", "grant", "x"], ["lease", "grant", "9999999999999"], ["lease", "revoke"],
+                 ["lease", "revoke", "zz"], ["lease", "timetolive"], ["lease", "timetolive", "zz"], ["lease", "keep-alive"],
+                 ["lease", "keep-alive", "zz", "--once"], ["alarm", "list", "x"], ["alarm", "disarm", "x"], ["snapshot", "save"],
+                 ["snapshot", "save", "/nonexistent/x"], ["defrag"],
+                 ["defrag", "--cluster"], ["check", "perf", "--load", "x"], ["check", "datascale", "--load", ""],
+                 ["check", "perf", "--prefix", KEY], ["completion"], ["completion", "x"], ["completion", "bash", "zsh"]):
+        yield Case(*args, fresh="--prefix" in args)
+    for args in (["snapshot", "save", "x.db"], ["defrag"], ["lease", "grant", "5"], ["alarm", "list"]):
+        yield Case("--endpoints", DEAD, *quick, *args, endpoint=False)
+    yield Case("--endpoints", f"{DEAD},{DEAD}", "snapshot", "save", "x.db", endpoint=False)
+
+
 def error_cases():
     for args in (["get"], ["put"], ["put", "k"], ["del"], ["del", "a", "b", "c"], ["compaction"], ["compaction", "x"],
                  ["compaction", "1", "2"], ["put", "k", "v", "--ignore-value"], ["put", "", "v"],
@@ -216,7 +265,7 @@ def without_noise(text, base_revision, case):
             if "trying to send message larger" in line:  # etcdctl has a connection by then, ours has not begun to make one
                 line = re.sub(r'"peer":"[^"]*"', '"peer":"P"', line)
             line = re.sub(r"LocalAddr: '127\.0\.0\.1:\d+'", "LocalAddr: 'L'", line)
-        line = re.sub(rf'(took = |"took":"|"Took" : ){TOOK}', r"\1D", line)
+        line = re.sub(rf'(took = |took |"took":"|"Took" : ){TOOK}', r"\1D", line)
         if case.loose_table:
             line = re.sub(rf" {TOOK} ", " D ", line)
             line = re.sub("─+", "─", re.sub(" +", " ", line))
@@ -280,12 +329,20 @@ class Runner:
     def __init__(self, options):
         self.options = options
         self.failed = self.passed = 0
+        self.revision, self.lease = 0, ""
+        self.lease = self.reference("lease", "grant", "3000").split()[1]
+        self.reference("put", LEASED, "v", "--lease", self.lease)  # one key: etcd lists several in any order
+        revision = re.search(r'"revision":(\d+)', self.reference("get", KEY, "-w", "json"))[1]
+        self.reference("compaction", revision)
 
     def run(self, program, case):
         args = ["--endpoints", self.options.endpoint] if case.endpoint else []
         env = {k: v for k, v in os.environ.items() if not k.startswith("ETCDCTL_")} | case.env
-        done = subprocess.run([program, *args, *case.args], input=case.stdin.encode(), env=env, capture_output=True,
-                              timeout=TIMEOUT_S)
+        concrete = lambda text: text.replace("REVISION", str(self.revision + 1)).replace("LEASE", self.lease)
+        command = [program, *args, *map(concrete, case.args)]
+        if case.watched:
+            command = ["timeout", "--signal=KILL", str(WATCHED_S), *command]
+        done = subprocess.run(command, input=concrete(case.stdin).encode(), env=env, capture_output=True, timeout=TIMEOUT_S)
         decode = lambda b: b.decode("utf-8", "backslashreplace")
         out = wire_text(done.stdout).replace(":", ": ") if "protobuf" in case.args else decode(done.stdout)
         return done.returncode, out, decode(done.stderr)
@@ -309,7 +366,7 @@ class Runner:
     def run_both(self, case):
         results = []
         for program in (self.options.reference, self.options.ours):
-            revision = self.set_up() if case.fresh else 0
+            revision = self.revision = self.set_up() if case.fresh else 0
             code, out, err = self.run(program, case)
             results.append((code, without_noise(out, revision, case), without_noise(err, revision, case)))
         return results
@@ -336,7 +393,7 @@ def main():
     options = parser.parse_args()
     options.endpoint = options.endpoint.removeprefix("http://")
     runner = Runner(options)
-    cases = [*key_cases(), *txn_cases(), *error_cases(), *connection_cases(options.endpoint)]
+    cases = [*key_cases(), *watch_and_lease_cases(), *txn_cases(), *error_cases(), *connection_cases(options.endpoint)]
     for case in cases:
         if options.only in str(case):
             runner.compare(case)

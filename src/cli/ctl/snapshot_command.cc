@@ -197,7 +197,10 @@ Status save(Connection& connection, const std::string& endpoint, Client::Deadlin
     }
     status = Status(Code::kInternal, "could not rename " + part + " to " + path + " (" + std::string(renamed.text()) + ")");
   }
-  (void)disk.unlink(part);
+  const Status removed = disk.unlink(part);
+  if (!removed.ok() && removed.code() != Code::kNotFound) {
+    base::log::error("Failed to cleanup .part file", {{"error", removed}});
+  }
   return status;
 }
 

@@ -97,8 +97,9 @@ TEST_CASE("printers: a transaction") {
         R"({"Response":{"response_delete_range":{"header":{"revision":4},"deleted":1}}},)"
         R"({"Response":{"response_txn":{"responses":[{"Response":{"response_put":{}}}]}}}]})"
         "\n");
-  CHECK(show("fields", false, print)
-            .out.find("\"Succeeded\" : true\n\"ClusterID\" : 0\n\"MemberID\" : 0\n\"Revision\" : 4\n") != std::string::npos);
+  CHECK(
+      show("fields", false, print).out.find("\"Succeeded\" : true\n\"ClusterID\" : 0\n\"MemberID\" : 0\n\"Revision\" : 4\n") !=
+      std::string::npos);
 }
 
 TEST_CASE("printers: members") {
@@ -158,9 +159,18 @@ TEST_CASE("printers: a table without rows has no line below its titles") {
 }
 
 TEST_CASE("texts: sizes, escapes and literals as Go has them") {
-  for (const auto& [bytes, text] : std::initializer_list<std::pair<uint64_t, const char*>>{
-           {0, "0 B"}, {9, "9 B"}, {10, "10 B"}, {999, "999 B"}, {1000, "1.0 kB"}, {1049, "1.0 kB"}, {9999, "10 kB"},
-           {20480, "20 kB"}, {246000, "246 kB"}, {2147483648, "2.1 GB"}, {1000000, "1.0 MB"}, {UINT64_MAX, "18 EB"}}) {
+  for (const auto& [bytes, text] : std::initializer_list<std::pair<uint64_t, const char*>>{{0, "0 B"},
+                                                                                           {9, "9 B"},
+                                                                                           {10, "10 B"},
+                                                                                           {999, "999 B"},
+                                                                                           {1000, "1.0 kB"},
+                                                                                           {1049, "1.0 kB"},
+                                                                                           {9999, "10 kB"},
+                                                                                           {20480, "20 kB"},
+                                                                                           {246000, "246 kB"},
+                                                                                           {2147483648, "2.1 GB"},
+                                                                                           {1000000, "1.0 MB"},
+                                                                                           {UINT64_MAX, "18 EB"}}) {
     CHECK(humanize_bytes(bytes) == text);
   }
   CHECK(hex_escaped(std::string("\0z", 2)) == "\\x00\\x7a");
@@ -176,6 +186,84 @@ TEST_CASE("texts: sizes, escapes and literals as Go has them") {
   CHECK(float_text(0.00001) == "1e-05");
   CHECK(float_text(0.0001) == "0.0001");
   CHECK(float_text(0) == "0");
+}
+
+TEST_CASE("printers: a watch") {
+  const auto response = parsed<etcdserverpb::WatchResponse>(
+      std::string(kHeader) +
+      R"(watch_id: 3 events { kv { key: "k" create_revision: 2 mod_revision: 3 version: 2 value: "v" lease: 5 }
+                                prev_kv { key: "k" create_revision: 2 mod_revision: 2 version: 1 value: "u" } }
+                                events { type: DELETE kv { key: "k" mod_revision: 4 } })");
+  for (const Row& row : std::initializer_list<Row>{
+           {"simple", false, "PUT\nk\nu\nk\nv\nDELETE\nk\n\n"},
+           {"simple", true, "PUT\n\\x6b\n\\x75\n\\x6b\n\\x76\nDELETE\n\\x6b\n\n"},
+           {"json", false,
+            "{\"Header\":{\"cluster_id\":15967972750642569462,\"member_id\":655066372522343161,\"revision\":4,\"raft_term\":2},"
+            "\"Events\":[{\"kv\":{\"key\":\"aw==\",\"create_revision\":2,\"mod_revision\":3,\"version\":2,\"value\":\"dg==\","
+            "\"lease\":5},\"prev_kv\":{\"key\":\"aw==\",\"create_revision\":2,\"mod_revision\":2,\"version\":1,\"value\":"
+            "\"dQ==\"}},{\"type\":1,\"kv\":{\"key\":\"aw==\",\"mod_revision\":4}}],\"CompactRevision\":0,\"Canceled\":false,"
+            "\"Created\":false,\"CancelReason\":\"\"}\n"},
+       }) {
+    CAPTURE(row.format);
+    CHECK(show(row.format, row.hex, [&](Printer& printer) { return printer.watch(response); }).out == row.out);
+  }
+  const Shown fields = show("fields", true, [&](Printer& printer) { return printer.watch(response); });
+  CHECK(fields.out.find("\"Type\" : PUT\n\"PrevKey\" : \"k\"\n") != std::string::npos);
+  CHECK(fields.out.find("\"Lease\" : 0000000000000005\n\"Type\" : DELETE\n\"Key\" : \"k\"\n") != std::string::npos);
+  CHECK(show("table", false, [&](Printer& printer) { return printer.watch(response); }).exit.code == kExitBadFeature);
+  const Shown wire = show("protobuf", false, [&](Printer& printer) { return printer.watch(response); });
+  etcdserverpb::WatchResponse back;
+  REQUIRE(back.ParseFromString(wire.out));
+  CHECK(back.watch_id() == 0);
+  CHECK(back.events_size() == 2);
+  const auto cancelled =
+      parsed<etcdserverpb::WatchResponse>("header { } canceled: true compact_revision: 8 cancel_reason: \"<\"");
+  CHECK(show("json", false, [&](Printer& printer) { return printer.watch(cancelled); }).out ==
+        "{\"Header\":{},\"Events\":null,\"CompactRevision\":8,\"Canceled\":true,\"Created\":false,"
+        "\"CancelReason\":\"\\u003c\"}\n");
+}
+
+TEST_CASE("printers: leases") {
+  const auto grant = parsed<etcdserverpb::LeaseGrantResponse>("header { revision: 4 } ID: 255 TTL: 10");
+  CHECK(show("simple", false, [&](Printer& printer) { return printer.lease_grant(grant); }).out ==
+        "lease 00000000000000ff granted with TTL(10s)\n");
+  CHECK(show("json", false, [&](Printer& printer) { return printer.lease_grant(grant); }).out ==
+        "{\"revision\":4,\"ID\":255,\"TTL\":10,\"Error\":\"\"}\n");
+  CHECK(show("protobuf", false, [&](Printer& printer) { return printer.lease_grant(grant); }).out ==
+        grant.header().SerializeAsString());
+  const auto alive =
+      parsed<etcdserverpb::LeaseTimeToLiveResponse>("header { } ID: 255 TTL: 8 grantedTTL: 10 keys: \"a\" keys: \"b\"");
+  CHECK(show("simple", false, [&](Printer& printer) { return printer.lease_time_to_live(alive, true); }).out ==
+        "lease 00000000000000ff granted with TTL(10s), remaining(8s), attached keys([a b])\n");
+  CHECK(show("simple", false, [&](Printer& printer) { return printer.lease_time_to_live(alive, false); }).out ==
+        "lease 00000000000000ff granted with TTL(10s), remaining(8s)\n");
+  CHECK(show("json", false, [&](Printer& printer) { return printer.lease_time_to_live(alive, true); }).out ==
+        "{\"id\":255,\"ttl\":8,\"granted-ttl\":10,\"keys\":[\"YQ==\",\"Yg==\"]}\n");
+  const auto gone = parsed<etcdserverpb::LeaseTimeToLiveResponse>("header { } ID: 255 TTL: -1");
+  CHECK(show("simple", false, [&](Printer& printer) { return printer.lease_time_to_live(gone, true); }).out ==
+        "lease 00000000000000ff already expired\n");
+  CHECK(show("json", false, [&](Printer& printer) { return printer.lease_time_to_live(gone, true); }).out ==
+        "{\"id\":255,\"ttl\":-1,\"granted-ttl\":0,\"keys\":null}\n");
+  const auto list = parsed<etcdserverpb::LeaseLeasesResponse>("header { } leases { ID: 1 } leases { ID: -1 }");
+  CHECK(show("simple", false, [&](Printer& printer) { return printer.lease_list(list); }).out ==
+        "found 2 leases\n0000000000000001\nffffffffffffffff\n");
+  CHECK(show("fields", true, [&](Printer& printer) {
+          return printer.lease_list(list);
+        }).out.ends_with("\"ID\" : 0000000000000001\n\"ID\" : ffffffffffffffff\n"));
+}
+
+TEST_CASE("printers: alarms") {
+  const auto response =
+      parsed<etcdserverpb::AlarmResponse>("alarms { memberID: 15 alarm: NOSPACE } alarms { memberID: 16 alarm: CORRUPT }");
+  CHECK(show("simple", false, [&](Printer& printer) { return printer.alarm(response); }).out ==
+        "memberID:15 alarm:NOSPACE\nmemberID:16 alarm:CORRUPT\n");
+  CHECK(show("json", false, [&](Printer& printer) { return printer.alarm(response); }).out ==
+        "{\"alarms\":[{\"memberID\":15,\"alarm\":1},{\"memberID\":16,\"alarm\":2}]}\n");
+  CHECK(show("fields", true, [&](Printer& printer) {
+          return printer.alarm(response);
+        }).out.ends_with("\"MemberID\" : f\n\"AlarmType\" : NOSPACE\n\n\"MemberID\" : 10\n\"AlarmType\" : CORRUPT\n\n"));
+  CHECK(show("table", false, [&](Printer& printer) { return printer.alarm(response); }).exit.error ==
+        "table not supported as output format");
 }
 
 }  // namespace
