@@ -16,6 +16,7 @@ using base::Status;
 namespace {
 
 constexpr size_t kInlineBytesMax = kWritePageBytes / 4;  // of the leaf page of a bucket that goes into the root's leaf
+constexpr size_t kLeafRowsMin = 2;                       // as bbolt: two rows of 5 KB take three pages, not two of two
 constexpr size_t kPageChildrenMin = 2;                   // bbolt cannot rebalance a branch of one child
 constexpr uint64_t kTxid = 2;                            // even: the newer meta is page 0
 
@@ -69,14 +70,14 @@ struct Pages {
   }
 };
 
-// One B+ tree from its rows in order. Leaves are filled as far as a page goes; a row larger than a page has a leaf to itself.
+// One B+ tree from its rows in order. Leaves are filled as far as a page goes, and further for a second row.
 class Tree {
  public:
   explicit Tree(Pages& pages) : pages_(pages) {}
 
   void add(uint32_t flags, std::string_view key, std::string_view value) {
     const size_t bytes = kElementBytes + key.size() + value.size();
-    if (!elements_.empty() && leaf_bytes_ + bytes > kWritePageBytes) close_leaf();
+    if (elements_.size() >= kLeafRowsMin && leaf_bytes_ + bytes > kWritePageBytes) close_leaf();
     if (elements_.empty()) first_key_.assign(key);
     elements_.push_back({flags, static_cast<uint32_t>(key.size()), static_cast<uint32_t>(value.size())});
     leaf_bytes_ += bytes;

@@ -41,7 +41,7 @@ class Writer {
   // Bytes of the file. REQUIRES: measured.
   uint64_t size() const { return size_; }
 
-  // The second pass: appends the file's next bytes to *out, whole pages, `bytes_max` of them or up to one row more. False:
+  // The second pass: appends the file's next bytes to *out, whole pages, `bytes_max` of them or up to two rows more. False:
   // that was the last of it, size() bytes in all. Errors as above; kInternal if the rows were not the same again.
   // REQUIRES: measured, and true so far.
   base::Result<bool> read(std::string* out, size_t bytes_max);
