@@ -169,7 +169,8 @@ def watch_and_lease_cases():
     quick = ["--command-timeout", "300ms"]
     for args in (["lease", "grant"], ["lease", "grant", "x"], ["lease", "grant", "9999999999999"], ["lease", "revoke"],
                  ["lease", "revoke", "zz"], ["lease", "timetolive"], ["lease", "timetolive", "zz"], ["lease", "keep-alive"],
-                 ["lease", "keep-alive", "zz", "--once"], ["alarm", "list", "x"], ["alarm", "disarm", "x"], ["snapshot", "save"],
+                 ["lease", "keep-alive", "zz", "--once"], ["alarm", "list", "x"], ["alarm", "disarm", "x"],
+                 ["snapshot", "save"],
                  ["snapshot", "save", "/nonexistent/x"], ["defrag"],
                  ["defrag", "--cluster"], ["check", "perf", "--load", "x"], ["check", "datascale", "--load", ""],
                  ["check", "perf", "--prefix", KEY], ["completion"], ["completion", "x"], ["completion", "bash", "zsh"]):

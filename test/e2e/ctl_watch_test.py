@@ -145,8 +145,8 @@ class Benchmark(unittest.TestCase):
                                      ("stm --total=50 --keys=5 --keys-per-txn=3 --isolation=ss", 1),
                                      ("stm --total=10 --stm-locker=lock-client", 1)):
                 with self.subTest(command):
-                    done = subprocess.run([program, f"--endpoints={member.client_url}", "--clients=4", "--conns=2",
-                                           *command.split()], capture_output=True, text=True, timeout=harness.COMMAND_SECONDS_MAX,
+                    whole = [program, f"--endpoints={member.client_url}", "--clients=4", "--conns=2", *command.split()]
+                    done = subprocess.run(whole, capture_output=True, text=True, timeout=harness.COMMAND_SECONDS_MAX,
                                           env=harness.clean_environment())
                     self.assertEqual(done.returncode, 0, done.stderr)
                     self.assertEqual(len(re.findall(r"^Summary:$", done.stdout, re.MULTILINE)), reports)
