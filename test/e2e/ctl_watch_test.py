@@ -127,8 +127,8 @@ class Completion(unittest.TestCase):
     def test_bash_asks_the_program(self):
         script = harness.ctl("completion", "bash", endpoint="127.0.0.1:1").stdout
         words = ["etcdctl lea", "etcdctl lease k", "etcdctl get --sort"]
-        tries = "".join(f'COMP_LINE="{w}"; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=({w}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); '
-                        '__etcdctl_candidates; echo "${COMPREPLY[@]}"\n' for w in words)
+        tries = "".join(f'COMP_LINE="{w}"; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=({w}); '
+                        'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); __etcdctl_candidates; echo "${COMPREPLY[@]}"\n' for w in words)
         program = f'etcdctl() {{ "{harness.CTL}" "$@"; }}\n'
         done = subprocess.run(["bash", "-c", script + program + tries], capture_output=True, text=True, timeout=WAIT_S)
         self.assertEqual(done.stdout.split("\n"), ["lease", "keep-alive", "--sort-by", ""], done.stderr)
