@@ -8,6 +8,7 @@
 #include "cli/benchmark/benchmark_main.h"
 #include "cli/ctl/ctl_main.h"
 #include "cli/server/server_main.h"
+#include "cli/utl/utl_main.h"
 
 namespace cli {
 namespace {
@@ -16,6 +17,7 @@ namespace {
 constexpr Mode kModes[] = {
     {"etcd", "run a member", server_main},
     {"etcdctl", "talk to a cluster", ctl_main},
+    {"etcdutl", "work on the files of a stopped member", utl_main},
     {"benchmark", "put load on a cluster", benchmark_main},
 };
 
@@ -25,7 +27,7 @@ struct Word {
   const char* mode;
   bool kept;
 };
-constexpr Word kWords[] = {{"ctl", "etcdctl", false}, {"benchmark", "benchmark", false}, {"snapshot", "etcdctl", true}};
+constexpr Word kWords[] = {{"ctl", "etcdctl", false}, {"utl", "etcdutl", false}, {"benchmark", "benchmark", false}, {"snapshot", "etcdctl", true}};
 
 const Mode* find_mode(std::string_view name) {
   for (const Mode& mode : kModes) {
@@ -64,7 +66,11 @@ std::span<const Mode> modes() { return kModes; }
 int run_mode(int argc, char** argv) {
   const Mode* mode = argc > 0 ? find_mode(base_name(argv[0])) : nullptr;
   if (mode != nullptr && mode != &kModes[0]) return mode->run(argc, argv);
-  const std::string_view first = argc > 1 ? argv[1] : "";
+  const std::string_view first = argc > 1 ? argv[1] : "", second = argc > 2 ? argv[2] : "";
+  // Files are etcdutl's, what asks a member is etcdctl's.
+  if (first == "snapshot" && (second == "restore" || second == "status")) {
+    return run_without(*find_mode("etcdutl"), argc, argv, 0);
+  }
   for (const Word& word : kWords) {
     if (first == word.word) return run_without(*find_mode(word.mode), argc, argv, word.kept ? 0 : 1);
   }

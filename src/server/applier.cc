@@ -7,6 +7,7 @@
 #include "mvcc/request.h"
 #include "raft.pb.h"
 #include "rpc.pb.h"
+#include "server/conf_state_json.h"
 #include "server/errors.h"
 #include "server/leases.h"
 #include "server/maintainer.h"
@@ -279,23 +280,7 @@ raft::ConfChange Applier::apply_conf_change(base::Index index, base::Term term,
 }
 
 void Applier::save_conf_state(const raft::ConfState& state) {
-  std::string json = "{\"voters\":[";
-  const auto list = [&json](const std::vector<NodeId>& ids) {
-    for (size_t i = 0; i < ids.size(); ++i) json += (i > 0 ? "," : "") + std::to_string(ids[i].value());
-    json += "]";
-  };
-  list(state.voters);
-  const auto optional_list = [&](const char* name, const std::vector<NodeId>& ids) {
-    if (ids.empty()) return;
-    json += std::string(",\"") + name + "\":[";
-    list(ids);
-  };
-  optional_list("voters_outgoing", state.voters_outgoing);
-  optional_list("learners", state.learners);
-  optional_list("learners_next", state.learners_next);
-  json += ",\"auto_leave\":";
-  json += state.auto_leave ? "true}" : "false}";
-  storage::put_row(node_.backend(), storage::Bucket::kMeta, "confState", json);
+  storage::put_row(node_.backend(), storage::Bucket::kMeta, "confState", conf_state_json(state));
 }
 
 }  // namespace server

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -28,18 +27,7 @@ const Member* find_by_name(const std::vector<Member>& members, const std::string
 Result<std::vector<Member>> configured_members(const Config& config, const ResolveHost& resolve) {
   Result<UrlsMap> by_name = initial_members(config, resolve);
   if (!by_name.ok()) return by_name.status();
-  std::vector<Member> members;
-  std::set<NodeId> ids;
-  for (const auto& [name, urls] : *by_name) {
-    Member member;
-    member.name = name;
-    member.peer_urls = texts(urls);
-    member.id = member_id(member.peer_urls, config.initial_cluster_token);
-    if (!ids.insert(member.id).second) return invalid("member exists with identical ID " + go_text(member));
-    members.push_back(std::move(member));
-  }
-  std::sort(members.begin(), members.end(), [](const Member& a, const Member& b) { return a.id < b.id; });
-  return members;
+  return founding_members(*by_name, config.initial_cluster_token);
 }
 
 // Peer URLs of all but ourselves, sorted as text.

@@ -104,6 +104,23 @@ uint64_t cluster_id(std::vector<NodeId> ids) {
   return sha1_prefix(text);
 }
 
+base::Result<std::vector<Member>> founding_members(const UrlsMap& by_name, std::string_view token) {
+  std::vector<Member> members;
+  std::set<NodeId> ids;
+  for (const auto& [name, urls] : by_name) {
+    Member member;
+    member.name = name;
+    member.peer_urls = texts(urls);
+    member.id = member_id(member.peer_urls, token);
+    if (!ids.insert(member.id).second) {
+      return Status(Code::kInvalidArgument, "member exists with identical ID &" + go_text(member));
+    }
+    members.push_back(std::move(member));
+  }
+  std::sort(members.begin(), members.end(), [](const Member& a, const Member& b) { return a.id < b.id; });
+  return members;
+}
+
 std::string member_json(const Member& member) {
   std::string out = "{\"id\":" + std::to_string(member.id.value()) + ",\"peerURLs\":";
   out += member.peer_urls.empty() ? "null" : json_list(member.peer_urls);

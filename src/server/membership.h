@@ -15,6 +15,7 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "raft/types.h"
+#include "server/url.h"
 #include "storage/backend.h"
 
 namespace server {
@@ -33,6 +34,9 @@ struct Member {
 base::NodeId member_id(std::vector<std::string> peer_urls, std::string_view token, std::optional<int64_t> unix_seconds = {});
 // The same over the member ids in ascending order.
 uint64_t cluster_id(std::vector<base::NodeId> ids);
+
+// The founders of a new cluster, ascending by id. kInvalidArgument: two have the same id.
+base::Result<std::vector<Member>> founding_members(const UrlsMap& by_name, std::string_view token);
 
 // etcd's JSON of a member, as in ConfChange contexts and `members` rows: {"id":N,"peerURLs":[...],"name":"..."}.
 std::string member_json(const Member& member);

@@ -3,7 +3,6 @@
 #include <google/protobuf/message.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -11,6 +10,7 @@
 #include "membership.pb.h"
 #include "rpc.pb.h"
 #include "server/applier.h"
+#include "server/conf_state_json.h"
 #include "server/defragmenter.h"
 #include "server/errors.h"
 #include "server/leader_guard.h"
@@ -50,29 +50,6 @@ base::Result<uint64_t> read_meta_number(const storage::Backend& backend, std::st
   if (!row->has_value()) return uint64_t{0};
   if ((*row)->size() != 8) return Status(base::Code::kDataLoss, "the store's meta row " + std::string(key) + " is damaged");
   return base::load_be64((*row)->data());
-}
-
-// The `confState` row: {"voters":[1,2],"auto_leave":false}, ids as full 64-bit numbers.
-base::Result<raft::ConfState> parse_conf_state(const std::string& json) {
-  const nlohmann::json object = nlohmann::json::parse(json, nullptr, false);
-  raft::ConfState state;
-  bool good = object.is_object();
-  const auto read_ids = [&](const char* key, std::vector<NodeId>* ids) {
-    const auto found = good ? object.find(key) : object.end();
-    if (!good || found == object.end()) return;
-    good = found->is_array();
-    for (const auto& item : *found) {
-      good = good && item.is_number_unsigned();
-      if (good) ids->push_back(NodeId(item.get<uint64_t>()));
-    }
-  };
-  read_ids("voters", &state.voters);
-  read_ids("learners", &state.learners);
-  read_ids("voters_outgoing", &state.voters_outgoing);
-  read_ids("learners_next", &state.learners_next);
-  if (good && object.contains("auto_leave")) state.auto_leave = object["auto_leave"] == true;
-  if (!good) return Status(base::Code::kDataLoss, "the store's meta row confState is damaged: " + json.substr(0, 200));
-  return state;
 }
 
 // A waiter or reader made of a function, for what is not on the hot path.
