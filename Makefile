@@ -114,7 +114,7 @@ help:  ## list the targets
 DEPS_BUILD := ca-certificates g++ pkg-config protobuf-compiler libprotobuf-dev libasio-dev libssl-dev libnghttp2-dev \
   libmimalloc-dev node-llhttp libleveldb-dev libsnappy-dev libabsl-dev libcli11-dev nlohmann-json3-dev libyaml-cpp-dev \
   libspdlog-dev prometheus-cpp-dev libgoogle-perftools-dev libc-ares-dev libcrypt-dev libedit-dev zlib1g-dev
-DEPS_TEST := $(DEPS_BUILD) doctest-dev python3 git procps
+DEPS_TEST := $(DEPS_BUILD) doctest-dev python3 git procps openssl
 DEPS_BENCH := $(DEPS_TEST) nghttp2-client valgrind
 DEPS_FUZZ := $(DEPS_TEST) clang-19 libclang-rt-19-dev llvm-19
 DEPS_INTEROP := $(DEPS_TEST) curl python3-etcd3 python3-etcd3gw debootstrap

@@ -1,5 +1,5 @@
-// What Prometheus' process and Go collectors show, for a process without Go. Honest equivalents only: threads, and
-// anonymous memory as the heap; nothing about garbage collection, goroutine scheduling or Go's own structures. Owner: core loop.
+// What Prometheus' process and Go collectors show, for a process without Go. Honest equivalents only: threads, and anonymous
+// memory as the heap; nothing about garbage collection, goroutine scheduling or Go's own structures. Owner: core loop.
 #pragma once
 
 #include <cstdint>

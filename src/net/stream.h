@@ -20,6 +20,13 @@ struct IoResult {
   size_t bytes = 0;  // > 0 when kDone
 };
 
+// What a TLS handshake showed of the other side, for reports.
+struct TlsPeer {
+  std::string server_name;  // asked for by the client
+  bool has_certificate = false;
+  std::vector<std::string> ip_addresses, dns_names;  // of the certificate
+};
+
 class Stream {
  public:
   virtual ~Stream() = default;
@@ -51,6 +58,7 @@ class Stream {
   // Of a TLS peer's verified certificate, and what ALPN chose; empty without.
   virtual std::string tls_common_name() const { return {}; }
   virtual std::string alpn() const { return {}; }
+  virtual TlsPeer tls_peer() const { return {}; }
   // TCP only: the kernel gives up on unacknowledged data after this (TCP_USER_TIMEOUT).
   virtual void set_unacked_timeout(base::Duration) {}
 

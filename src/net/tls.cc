@@ -8,8 +8,12 @@
 #include <openssl/x509v3.h>
 
 #include <climits>
+#include <string_view>
 
 #include "base/verify.h"
+#include "net/resolve.h"
+#include "net/sys.h"
+#include "net/tls_policy.h"
 
 namespace net {
 
@@ -53,20 +57,180 @@ BIO_METHOD* stream_bio() {
   return method;
 }
 
+// What a peer's alert says, in Go's words (RFC 8446 6).
+const char* alert_text(int alert) {
+  switch (alert) {
+    case SSL_AD_UNEXPECTED_MESSAGE:
+      return "unexpected message";
+    case SSL_AD_BAD_RECORD_MAC:
+      return "bad record MAC";
+    case SSL_AD_HANDSHAKE_FAILURE:
+      return "handshake failure";
+    case SSL_AD_BAD_CERTIFICATE:
+      return "bad certificate";
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+      return "unsupported certificate";
+    case SSL_AD_CERTIFICATE_REVOKED:
+      return "revoked certificate";
+    case SSL_AD_CERTIFICATE_EXPIRED:
+      return "expired certificate";
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+      return "unknown certificate";
+    case SSL_AD_ILLEGAL_PARAMETER:
+      return "illegal parameter";
+    case SSL_AD_UNKNOWN_CA:
+      return "unknown certificate authority";
+    case SSL_AD_ACCESS_DENIED:
+      return "access denied";
+    case SSL_AD_DECODE_ERROR:
+      return "error decoding message";
+    case SSL_AD_DECRYPT_ERROR:
+      return "error decrypting message";
+    case SSL_AD_PROTOCOL_VERSION:
+      return "protocol version not supported";
+    case SSL_AD_INSUFFICIENT_SECURITY:
+      return "insufficient security level";
+    case SSL_AD_INTERNAL_ERROR:
+      return "internal error";
+    case SSL_AD_USER_CANCELLED:
+      return "user canceled";
+    case SSL_AD_UNRECOGNIZED_NAME:
+      return "unrecognized name";
+    case SSL_AD_CERTIFICATE_REQUIRED:
+      return "certificate required";
+    case SSL_AD_NO_APPLICATION_PROTOCOL:
+      return "no application protocol";
+    default:
+      return nullptr;
+  }
+}
+
 std::string ssl_error_text() {
   const unsigned long code = ERR_peek_last_error();
   ERR_clear_error();
   if (code == 0) return "tls: connection broken";
+  const int why = ERR_GET_REASON(code);
   // What a peer that speaks no TLS says, in Go's words.
-  if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER) return "tls: first record does not look like a TLS handshake";
+  if (why == SSL_R_WRONG_VERSION_NUMBER || why == SSL_R_HTTP_REQUEST) {
+    return "tls: first record does not look like a TLS handshake";
+  }
+  if (why == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) return "tls: client didn't provide a certificate";
+  if (why == SSL_R_NO_SHARED_CIPHER) return "tls: no cipher suite supported by both client and server";
+  if (why == SSL_R_UNSUPPORTED_PROTOCOL) return "tls: client offered only unsupported versions";
+  if (why > SSL_AD_REASON_OFFSET) {
+    if (const char* alert = alert_text(why - SSL_AD_REASON_OFFSET)) return std::string("remote error: tls: ") + alert;
+  }
   const char* reason = ERR_reason_error_string(code);
   return std::string("tls: ") + (reason != nullptr ? reason : "failed");
 }
 
+// Why a certificate was not believed, in Go's words where it has any.
+std::string verify_text(long why) {
+  switch (why) {
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_CERT_UNTRUSTED:
+      return "tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return "tls: failed to verify certificate: x509: certificate has expired or is not yet valid";
+    case X509_V_ERR_INVALID_PURPOSE:
+      return "tls: failed to verify certificate: x509: certificate specifies an incompatible key usage";
+    case X509_V_ERR_CERT_REJECTED:
+      return "client certificate authentication failed";
+    default:
+      return std::string("tls: failed to verify certificate: ") + X509_verify_cert_error_string(why);
+  }
+}
+
+TlsPeer names_of(X509* certificate) {
+  TlsPeer out;
+  out.has_certificate = true;
+  auto* names = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+  for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
+    int kind = 0;
+    const auto* value = static_cast<const ASN1_STRING*>(GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &kind));
+    const auto* data = reinterpret_cast<const char*>(ASN1_STRING_get0_data(value));
+    const auto size = static_cast<size_t>(ASN1_STRING_length(value));
+    if (kind == GEN_DNS) out.dns_names.emplace_back(data, size);
+    if (kind != GEN_IPADD) continue;
+    asio::ip::address_v4::bytes_type four;
+    asio::ip::address_v6::bytes_type sixteen;
+    if (size == four.size()) {
+      std::copy_n(data, size, reinterpret_cast<char*>(four.data()));
+      out.ip_addresses.push_back(asio::ip::make_address_v4(four).to_string());
+    } else if (size == sixteen.size()) {
+      std::copy_n(data, size, reinterpret_cast<char*>(sixteen.data()));
+      out.ip_addresses.push_back(asio::ip::make_address_v6(sixteen).to_string());
+    }
+  }
+  GENERAL_NAMES_free(names);
+  return out;
+}
+
+std::string serial_of(X509* certificate) {
+  BIGNUM* number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr);
+  if (number == nullptr) return {};
+  std::string out(static_cast<size_t>(BN_num_bytes(number)), '\0');
+  BN_bn2bin(number, reinterpret_cast<unsigned char*>(out.data()));
+  BN_free(number);
+  return out;
+}
+
+std::string hex(std::string_view bytes) {
+  std::string out;
+  for (const char c : bytes) {
+    for (const int shift : {4, 0}) out += "0123456789abcdef"[static_cast<unsigned char>(c) >> shift & 15];
+  }
+  return out;
+}
+
+std::string quoted_list(const std::vector<std::string>& names) {
+  std::string out = "[";
+  for (const std::string& name : names) out += (out.size() > 1 ? " \"" : "\"") + name + "\"";
+  return out + "]";
+}
+
+// Whether an address goes by one of these names: what it is called, or what they mean. Wildcards count for the former only.
+asio::awaitable<bool> is_called(asio::ip::address address, std::vector<std::string> names) {
+  asio::ip::tcp::resolver resolver(co_await asio::this_coro::executor);
+  const asio::ip::tcp::endpoint endpoint(address, 0);
+  const auto [error, found] = co_await resolver.async_resolve(endpoint, kAwait);
+  for (const auto& entry : found) {
+    std::string called = entry.host_name();
+    if (called.ends_with('.')) called.pop_back();
+    for (const std::string& name : names) {
+      const bool wildcard = name.starts_with("*.");
+      if (wildcard ? called.ends_with(std::string_view(name).substr(1)) : called == name) co_return true;
+    }
+  }
+  for (const std::string& name : names) {
+    if (name.starts_with("*.")) continue;
+    const auto [failed, meant] = co_await resolver.async_resolve(name, std::string(), kAwait);
+    for (const auto& entry : meant) {
+      if (entry.endpoint().address() == address) co_return true;
+    }
+  }
+  co_return false;
+}
+
+// "127.0.0.1:4711" and "[::1]:4711" without the port; nothing for a unix socket.
+std::string host_of(const std::string& peer) {
+  const size_t colon = peer.rfind(':');
+  if (colon == std::string::npos || peer.starts_with("unix") || peer.starts_with("@")) return {};
+  std::string host = peer.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  return host;
+}
+
 class TlsStream final : public Stream {
  public:
-  TlsStream(std::unique_ptr<Stream> below, asio::ssl::context& context, bool server, const std::string& server_name)
-      : below_(std::move(below)), ssl_(SSL_new(context.native_handle())), server_(server) {
+  TlsStream(std::unique_ptr<Stream> below, asio::ssl::context& context, bool server, const std::string& server_name,
+            std::shared_ptr<const TlsMaterial> material = nullptr)
+      : below_(std::move(below)), material_(std::move(material)), ssl_(SSL_new(context.native_handle())), server_(server) {
     VERIFY(ssl_ != nullptr);
     BIO* bio = BIO_new(stream_bio());
     VERIFY(bio != nullptr);
@@ -85,7 +249,10 @@ class TlsStream final : public Stream {
     for (;;) {
       ERR_clear_error();
       const int rc = server_ ? SSL_accept(ssl_) : SSL_connect(ssl_);
-      if (rc == 1) co_return Status();
+      if (rc == 1) {
+        Status admitted = co_await admit_client();
+        co_return admitted;
+      }
       const int why = SSL_get_error(ssl_, rc);
       if (why == SSL_ERROR_WANT_READ) {
         Status waited = co_await below_->readable();
@@ -155,6 +322,12 @@ class TlsStream final : public Stream {
     const int size = X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof name);
     return size > 0 ? std::string(name, static_cast<size_t>(size)) : std::string();
   }
+  TlsPeer tls_peer() const override {
+    X509* const certificate = SSL_get0_peer_certificate(ssl_);
+    TlsPeer out = certificate != nullptr ? names_of(certificate) : TlsPeer();
+    if (const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name)) out.server_name = name;
+    return out;
+  }
   std::string alpn() const override {
     const unsigned char* chosen = nullptr;
     unsigned size = 0;
@@ -197,13 +370,51 @@ class TlsStream final : public Stream {
     const long verified = SSL_get_verify_result(ssl_);
     if (verified != X509_V_OK) {
       ERR_clear_error();
-      return std::string("tls: failed to verify certificate: ") + X509_verify_cert_error_string(verified);
+      return verify_text(verified);
     }
     if (ERR_peek_last_error() == 0) return "EOF";  // the peer left in the middle, as Go words it
     return ssl_error_text();
   }
 
+  // What is left to check once the handshake is done.
+  asio::awaitable<Status> admit_client() {
+    X509* const certificate = material_ != nullptr ? SSL_get0_peer_certificate(ssl_) : nullptr;
+    if (certificate == nullptr) co_return Status();
+    if (Status revoked = check_revoked(certificate); !revoked.ok()) co_return revoked;
+    if (!material_->options().check_client_names) co_return Status();
+    const TlsPeer names = names_of(certificate);
+    if (names.ip_addresses.empty() && names.dns_names.empty()) co_return Status();
+    const std::string host = host_of(below_->peer());
+    asio::error_code not_an_address;
+    const asio::ip::address address = asio::ip::make_address(host, not_an_address);
+    if (not_an_address) co_return Status();  // a unix socket
+    if (!names.ip_addresses.empty()) {
+      if (X509_check_ip_asc(certificate, host.c_str(), 0) == 1) co_return Status();
+      if (names.dns_names.empty()) {
+        std::string valid;
+        for (const std::string& ip : names.ip_addresses) valid += (valid.empty() ? "" : ", ") + ip;
+        co_return Status(Code::kUnavailable, "x509: certificate is valid for " + valid + ", not " + host);
+      }
+    }
+    std::vector<std::string> dns_names = names.dns_names;
+    const bool called = co_await is_called(address, std::move(dns_names));
+    if (called) co_return Status();
+    co_return Status(Code::kUnavailable,
+                     "tls: \"" + host + "\" does not match any of DNSNames " + quoted_list(names.dns_names));
+  }
+
+  Status check_revoked(X509* certificate) const {
+    const STACK_OF(X509)* chain = SSL_get_peer_cert_chain(ssl_);
+    for (int i = -1; i < sk_X509_num(chain); ++i) {
+      const std::string serial = serial_of(i < 0 ? certificate : sk_X509_value(chain, i));
+      if (!material_->revoked(serial)) continue;
+      return Status(Code::kUnavailable, "transport: certificate serial " + hex(serial) + " revoked");
+    }
+    return Status();
+  }
+
   std::unique_ptr<Stream> below_;
+  std::shared_ptr<const TlsMaterial> material_;
   SSL* ssl_;
   const bool server_;
   Status error_;
@@ -213,19 +424,25 @@ class TlsStream final : public Stream {
 };
 
 constexpr unsigned char kHttpProtocols[] = "\x02h2\x08http/1.1";
+constexpr unsigned char kPreferred[] = "\x08http/1.1\x02h2";
 
 int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
                     unsigned offered_size, void*) {
   unsigned char* found = nullptr;
-  const int rc = SSL_select_next_proto(&found, size, kHttpProtocols, sizeof kHttpProtocols - 1, offered, offered_size);
+  const int rc = SSL_select_next_proto(&found, size, kPreferred, sizeof kPreferred - 1, offered, offered_size);
   *chosen = found;
-  return rc == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+  return rc == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 }  // namespace
 
 std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, asio::ssl::context& context) {
   return std::make_unique<TlsStream>(std::move(below), context, true, std::string());
+}
+
+std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material) {
+  asio::ssl::context& context = material->server();
+  return std::make_unique<TlsStream>(std::move(below), context, true, std::string(), std::move(material));
 }
 
 std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, asio::ssl::context& context, std::string server_name) {

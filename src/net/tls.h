@@ -1,5 +1,5 @@
-// TLS over any Stream, by OpenSSL. The context holds certificates, verification and ALPN; it may be replaced at any time for
-// streams made later.
+// TLS over any Stream, by OpenSSL. The context holds certificates, verification and ALPN (tls_policy.h makes them from files);
+// it may be replaced at any time for streams made later.
 #pragma once
 
 #include <asio/ssl/context.hpp>
@@ -11,12 +11,18 @@
 
 namespace net {
 
+class TlsMaterial;
+
 // The context must outlive its use here only: OpenSSL counts references. Call handshake() before reading or writing.
 std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, asio::ssl::context& context);
+// The same, and behind the handshake what Go's TLS does not check either: that the client's certificate is not revoked, and
+// that it has a name or address of where the client comes from.
+std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material);
 // `server_name`: sent as SNI (when not an address) and checked against the certificate when the context verifies the peer.
 std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, asio::ssl::context& context, std::string server_name);
 
-// Offers (client) or accepts (server) "h2" then "http/1.1".
+// Client: offers "h2" then "http/1.1". Server: HTTP/1.1 with those who speak it, since over HTTP/2 there is nothing but gRPC;
+// h2 with the others; nobody else, as Go.
 void set_alpn_http(asio::ssl::context& context, bool server);
 
 }  // namespace net

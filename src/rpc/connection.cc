@@ -19,9 +19,10 @@ class Opening final : public Connection {
  public:
   Opening(NetLoop& loop, net::Stream& stream)
       : loop_(loop), stream_(stream), timer_([](void* self) { static_cast<Opening*>(self)->abort(); }, this) {
-    loop_.timers().arm(timer_, loop_.clock().now() + kFirstBytesTimeout);
+    close_in(kHandshakeTimeout);
     loop_.add(this);
   }
+  void close_in(base::Duration timeout) { loop_.timers().arm(timer_, loop_.clock().now() + timeout); }
   ~Opening() override {
     loop_.timers().disarm(timer_);
     loop_.remove(this);
@@ -35,6 +36,23 @@ class Opening final : public Connection {
   net::Stream& stream_;
   net::Timer timer_;
 };
+
+// As etcd tells it. Who leaves in the middle is no news.
+void log_rejected(const ServerOptions& options, const net::Stream& stream, const Status& why) {
+  const net::TlsPeer peer = stream.tls_peer();
+  const base::log::Level level = why.text() == "EOF" ? base::log::Level::kDebug : base::log::Level::kWarn;
+  if (peer.has_certificate) {
+    base::log::write(level, options.rejected_text,
+                     {{"remote-addr", stream.peer()},
+                      {"server-name", peer.server_name},
+                      {"ip-addresses", peer.ip_addresses},
+                      {"dns-names", peer.dns_names},
+                      {"error", why}});
+  } else {
+    base::log::write(level, options.rejected_text,
+                     {{"remote-addr", stream.peer()}, {"server-name", peer.server_name}, {"error", why}});
+  }
+}
 
 enum class Protocol { kNone, kHttp1, kHttp2 };
 
@@ -62,11 +80,11 @@ asio::awaitable<void> serve_connection(std::shared_ptr<NetLoop> loop, std::share
     if (core->stopping.load(std::memory_order_relaxed)) stream->close();
     const Status shaken = co_await stream->handshake();
     if (!shaken.ok()) {
-      const base::log::Field peer("remote-addr", stream->peer()), why("error", shaken);
-      base::log::warn("rejected connection", {peer, why});
+      log_rejected(*options, *stream, shaken);
       stream->close();
       co_return;
     }
+    opening->close_in(kFirstBytesTimeout);
     protocol = co_await sniff(*stream, first);
   }
   if (protocol == Protocol::kHttp2 && options->serve_grpc) {

@@ -8,6 +8,7 @@
 #include "net/listener.h"
 #include "net/spawn.h"
 #include "net/tls.h"
+#include "net/tls_policy.h"
 #include "net/wake.h"
 #include "rpc/call.h"
 #include "rpc/connection.h"
@@ -48,7 +49,7 @@ class Server::Impl {
       auto accepted = co_await listener->accept(loop->io());
       if (!accepted.ok()) break;
       std::unique_ptr<net::Stream> stream = std::move(*accepted);
-      if (port_options->tls) stream = net::make_tls_server(std::move(stream), *port_options->tls);
+      if (port_options->tls) stream = net::make_tls_server(std::move(stream), port_options->tls->current());
       begin(loop, port_options, std::move(stream));
     }
   }

@@ -14,12 +14,10 @@
 #include "base/status.h"
 #include "rpc/metadata.h"
 
-namespace asio::ssl {
-class context;
-}
 namespace net {
 class Listener;
 class Stream;
+class TlsPolicy;
 }
 
 namespace rpc {
@@ -176,7 +174,8 @@ struct ServerOptions {
   bool serve_http = true;   // false: gRPC only
   bool reuse_port = false;
   bool reuse_address = true;
-  std::shared_ptr<asio::ssl::context> tls;  // null: clear text
+  std::shared_ptr<net::TlsPolicy> tls;  // null: clear text
+  const char* rejected_text = "rejected connection";  // of the log line when a handshake fails
 };
 
 // Owns listeners and connections. Construct, register, listen, then stop() before destruction.

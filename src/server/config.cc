@@ -230,7 +230,6 @@ Status check_listeners(const Config& config) {
       base::log::error("creating peer listener failed", {{"error", status}});
       return status;
     }
-    return not_yet("listening with TLS (" + url.text + ")");
   }
   std::set<std::string> taken;
   for (const Urls* urls : {&config.listen_client_urls, &config.listen_client_http_urls}) {
@@ -239,7 +238,6 @@ Status check_listeners(const Config& config) {
         return invalid("TLS key/cert (--cert-file, --key-file) must be provided for client url " + url.text +
                        " with HTTPS scheme");
       }
-      if (url.is_tls()) return not_yet("listening with TLS (" + url.text + ")");
     }
   }
   for (const Url& url : config.listen_client_urls) taken.insert(url.address());
@@ -253,7 +251,6 @@ Status check_listeners(const Config& config) {
     if (!config.client_tls.has_key_pair()) {
       return invalid("client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url");
     }
-    return not_yet("listening with TLS (" + url.text + ")");
   }
   return {};
 }

@@ -22,6 +22,7 @@
 #include "server/notify.h"
 #include "server/pages.h"
 #include "server/services.h"
+#include "server/transport_security.h"
 
 namespace server {
 namespace {
@@ -65,7 +66,11 @@ class Process {
     std::unique_ptr<rpc::Server> server;
     std::shared_ptr<Gateway> gateway;  // client ports that serve HTTP
     rpc::ServerOptions options;
-    std::vector<std::unique_ptr<net::Listener>> listeners;
+    struct Ear {
+      std::unique_ptr<net::Listener> listener;
+      bool tls;
+    };
+    std::vector<Ear> listeners;
   };
 
   std::vector<asio::io_context*> net_loops();
@@ -88,6 +93,7 @@ class Process {
   HttpMemberClient member_client_{home_, clock_};
   std::unique_ptr<Node> node_;
   std::unique_ptr<Pages> pages_;
+  std::shared_ptr<net::TlsPolicy> client_tls_, peer_tls_;  // null: none
   std::vector<Front> fronts_;
   absl::flat_hash_map<const char*, const GrpcMethodMetrics*> methods_;  // by the path's bytes, which a method has for life
   asio::signal_set signals_;
@@ -110,14 +116,12 @@ Status Process::bind(Port port, const Urls& urls, bool grpc, bool http) {
   net::ListenOptions options;
   options.reuse_port = config_.socket_reuse_port;
   for (const Url& url : urls) {
-    if (url.is_tls()) {
-      return Status(base::Code::kUnimplemented, "listening with TLS on " + url.text + " is not part of this version yet");
-    }
     base::Result<std::unique_ptr<net::Listener>> listener =
         url.is_unix() ? net::Listener::unix_socket(home_, url.address())
                       : net::Listener::tcp(home_, url.hostname(), url.port_number().value(), options);
     if (!listener.ok()) return listener.status();
-    front.listeners.push_back(std::move(*listener));
+    Front::Ear ear{std::move(*listener), url.is_tls()};
+    front.listeners.push_back(std::move(ear));
   }
   fronts_.push_back(std::move(front));
   return {};
@@ -127,12 +131,18 @@ Status Process::bind(Port port, const Urls& urls, bool grpc, bool http) {
 Status Process::bind() {
   const bool http_apart = !config_.listen_client_http_urls.empty();
   base::log::info("configuring peer listeners", {{"listen-peer-urls", texts(config_.listen_peer_urls)}});
-  Status status = bind(Port::kPeer, config_.listen_peer_urls, false, true);
+  base::Result<std::shared_ptr<net::TlsPolicy>> peer_tls = open_tls(config_, TlsSide::kMembers);
+  Status status = peer_tls.status();
+  if (status.ok()) status = bind(Port::kPeer, config_.listen_peer_urls, false, true);
   if (!status.ok()) {
     base::log::error("creating peer listener failed", {{"error", status}});
     return status;
   }
+  peer_tls_ = std::move(*peer_tls);
   base::log::info("configuring client listeners", {{"listen-client-urls", texts(config_.listen_client_urls)}});
+  base::Result<std::shared_ptr<net::TlsPolicy>> client_tls = open_tls(config_, TlsSide::kClients);
+  if (!client_tls.ok()) return client_tls.status();
+  client_tls_ = std::move(*client_tls);
   status = bind(Port::kClient, config_.listen_client_urls, true, !http_apart);
   if (status.ok() && http_apart) status = bind(Port::kClient, config_.listen_client_http_urls, false, true);
   if (status.ok()) status = bind(Port::kMetrics, config_.listen_metrics_urls, false, true);
@@ -198,17 +208,24 @@ void Process::serve(Front& front) {
       pages_->serve(port, gateway.get(), std::move(call));
     });
   }
-  for (std::unique_ptr<net::Listener>& listener : front.listeners) {
-    const std::string address = listener->address();
-    server.listen(std::move(listener), front.options);
+  for (Front::Ear& ear : front.listeners) {
+    const std::string address = ear.listener->address();
+    rpc::ServerOptions options = front.options;
+    if (ear.tls) {
+      options.tls = front.port == Port::kPeer ? peer_tls_ : client_tls_;
+      options.rejected_text =
+          front.port == Port::kPeer ? "rejected connection on peer endpoint" : "rejected connection on client endpoint";
+    }
+    server.listen(std::move(ear.listener), std::move(options));
     if (front.port == Port::kPeer) {
       base::log::info("serving peer traffic", {{"address", address}});
     } else if (front.port == Port::kMetrics) {
       base::log::info("serving metrics", {{"address", address}});
     } else {
       const char* traffic = !front.options.serve_http ? "grpc" : front.options.serve_grpc ? "grpc+http" : "http";
-      base::log::info("serving client traffic insecurely; this is strongly discouraged!",
-                      {{"traffic", traffic}, {"address", address}});
+      base::log::info(
+          ear.tls ? "serving client traffic securely" : "serving client traffic insecurely; this is strongly discouraged!",
+          {{"traffic", traffic}, {"address", address}});
     }
   }
   front.listeners.clear();

@@ -144,7 +144,8 @@ def ctl_story(program, url):
 UNIMPORTANT = [
     (re.compile(r'^\{"level":.*$', re.M), "LOG"), (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
     (re.compile(r"\b[0-9a-f]{15,16}\b"), "ID"), (re.compile(r'("?ClusterID"?|"?MemberID"?|"?RaftTerm"?) : \d+'), r"\1 : N"),
-    (re.compile(r"took = [0-9.]+[mµ]?s|took [0-9.]+[mµ]?s"), "took TIME"), (re.compile(r"[0-9.]+ [kM]?B\b"), "SIZE"), (re.compile(r"\b\d+%"), "N%"),
+    (re.compile(r"took = [0-9.]+[mµ]?s|took [0-9.]+[mµ]?s"), "took TIME"), (re.compile(r"[0-9.]+ [kM]?B\b"), "SIZE"),
+    (re.compile(r"\b\d+%"), "N%"),
     (re.compile(r"(SIZE, true, (false, )?)\d+, \d+(, \d+)?"), r"\1N"), (re.compile(r"remaining\(\d+s\)"), "remaining(S)"),
 ]
 

@@ -24,7 +24,6 @@ struct MissingPart {
   std::string_view name;
 };
 constexpr MissingPart kMissingParts[] = {
-    {Part::kTls, "TLS"},
     {Part::kAuth, "authentication"},
     {Part::kDiscovery, "discovery"},
     {Part::kCluster, "clusters of several members"},

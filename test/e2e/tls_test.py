@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""TLS on the client port: who gets in, who does not and what the log says of it; files that change; peers that say nothing."""
+
+import http.client
+import os
+import socket
+import ssl
+import tempfile
+import threading
+import unittest
+
+import certificates
+import harness
+
+LOCAL = "DNS:localhost,IP:127.0.0.1"
+REQUEST_SECONDS_MAX = 20
+
+
+class TlsMember(harness.Member):
+    def __init__(self, *flags):
+        super().__init__(*flags, client_url=f"https://127.0.0.1:{harness.free_port()}")
+
+
+def context_for(authority, pair=None, version=None):
+    context = ssl.create_default_context(cafile=str(authority.file)) if authority else ssl._create_unverified_context()
+    if pair:
+        context.load_cert_chain(str(pair[0]), str(pair[1]))
+    if version:
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
+def version_page(url, context):
+    connection = http.client.HTTPSConnection(url.split("//")[1], context=context, timeout=REQUEST_SECONDS_MAX)
+    try:
+        connection.request("GET", "/version")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+class Tls(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="etcd-tls-")
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.ca = certificates.Authority(cls.folder.name)
+        cls.stranger = certificates.Authority(cls.folder.name, "stranger")
+        cls.server = cls.ca.sign("server", "server", LOCAL)
+        cls.client = cls.ca.sign("client", "alice", usage="clientAuth")
+
+    def flags(self, *more):
+        return [f"--cert-file={self.server[0]}", f"--key-file={self.server[1]}", *more]
+
+    def demanding(self, *more):
+        return self.flags(f"--trusted-ca-file={self.ca.file}", "--client-cert-auth", *more)
+
+    def refused(self, member, context, text):
+        """The request fails, and the log says why."""
+        seen = len(member.log.lines)
+        with self.assertRaises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
+            version_page(member.client_url, context)
+        line = member.log.wait_for(text, REQUEST_SECONDS_MAX, seen)
+        self.assertIsNotNone(line, f"the log does not say {text!r}")
+        self.assertIn("rejected connection on client endpoint", line)
+
+    def test_server_certificate_alone(self):
+        with TlsMember(*self.flags()) as member:
+            self.assertEqual(version_page(member.client_url, context_for(self.ca)), 200)
+            with self.assertRaises(ssl.SSLCertVerificationError):
+                version_page(member.client_url, context_for(self.stranger))
+            tls = [f"--cacert={self.ca.file}"]
+            member.ctl("put", "a", "1", *tls)
+            self.assertEqual(member.ctl("get", "a", "--print-value-only", *tls).stdout, "1\n")
+            done = member.ctl("get", "a", "--command-timeout=1s", f"--cacert={self.stranger.file}", check=False)
+            self.assertEqual(done.returncode, 1)
+
+    def test_who_gets_in(self):
+        expired = self.ca.sign("expired", "late", days=-1)
+        foreign = self.stranger.sign("foreign", "alice")
+        with TlsMember(*self.demanding()) as member:
+            self.assertEqual(version_page(member.client_url, context_for(self.ca, self.client)), 200)
+            self.refused(member, context_for(self.ca), "client didn't provide a certificate")
+            self.refused(member, context_for(self.ca, foreign), "signed by unknown authority")
+            self.refused(member, context_for(self.ca, expired), "has expired or is not yet valid")
+            pair = [f"--cacert={self.ca.file}", f"--cert={self.client[0]}", f"--key={self.client[1]}"]
+            member.ctl("put", "a", "1", *pair)
+            plain = socket.create_connection(("127.0.0.1", int(member.client_url.rsplit(":", 1)[1])))
+            with plain:
+                plain.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+                self.assertIsNotNone(member.log.wait_for("does not look like a TLS handshake", REQUEST_SECONDS_MAX))
+
+    def test_allowed_names(self):
+        named = self.ca.sign("named", "bob", "DNS:bob.example,IP:192.0.2.7")
+        for flag, good, bad in (("--client-cert-allowed-hostname=bob.example", named, self.client),
+                                ("--client-cert-allowed-hostname=nobody.example,192.0.2.7", named, self.client)):
+            with self.subTest(flag), TlsMember(*self.demanding(flag)) as member:
+                self.assertEqual(version_page(member.client_url, context_for(self.ca, good)), 200)
+                self.refused(member, context_for(self.ca, bad), "client certificate authentication failed")
+
+    def test_revoked(self):
+        thief = self.ca.sign("thief", "mallory", usage="clientAuth")
+        crl = self.ca.revoke(thief[0])
+        with TlsMember(*self.demanding(f"--client-crl-file={crl}")) as member:
+            self.assertEqual(version_page(member.client_url, context_for(self.ca, self.client)), 200)
+            self.refused(member, context_for(self.ca, thief), "revoked")
+
+    def test_versions_and_suites(self):
+        old, new = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+        with TlsMember(*self.flags("--tls-min-version=TLS1.3")) as member:
+            self.assertEqual(version_page(member.client_url, context_for(self.ca, version=new)), 200)
+            self.refused(member, context_for(self.ca, version=old), "unsupported versions")
+        suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+        with TlsMember(*self.flags("--tls-max-version=TLS1.2", f"--cipher-suites={suite}")) as member:
+            connection = socket.create_connection(("127.0.0.1", int(member.client_url.rsplit(":", 1)[1])))
+            with context_for(self.ca).wrap_socket(connection, server_hostname="localhost") as tls:
+                self.assertEqual(tls.cipher()[0], "ECDHE-ECDSA-AES256-GCM-SHA384")
+
+    def test_self_made(self):
+        with TlsMember("--auto-tls") as member:
+            self.assertEqual(version_page(member.client_url, context_for(None)), 200)
+            key = member.data_dir / "fixtures/client/key.pem"
+            self.assertEqual(key.stat().st_mode & 0o777, 0o600)
+            made = key.read_bytes()
+            self.assertEqual(version_page(member.client_url, self.trusting(member)), 200)
+            member.restart()
+            self.assertEqual(key.read_bytes(), made)
+
+    @staticmethod
+    def trusting(member):
+        return ssl.create_default_context(cafile=str(member.data_dir / "fixtures/client/cert.pem"))
+
+    def test_files_that_do_not_fit(self):
+        nothing = os.path.join(self.folder.name, "nothing.pem")
+        for flags, text in (((f"--cert-file={nothing}", f"--key-file={self.server[1]}"), f"open {nothing}: no such file or directory"),
+                            ((f"--cert-file={self.server[0]}", f"--key-file={self.client[1]}"), "private key does not match"),
+                            ((f"--cert-file={self.server[1]}", f"--key-file={self.server[1]}"), "failed to find any PEM data"),
+                            (self.demanding(f"--trusted-ca-file={nothing}"), f"open {nothing}: no such file or directory")):
+            with self.subTest(text):
+                member = TlsMember(*flags)
+                self.addCleanup(member.remove)
+                member.launch()
+                self.assertEqual(member.wait(), 1)
+                self.assertIn(text, member.log.text())
+
+    def test_rotation(self):
+        """Leaf and authority change under load; no request fails, and who was trusted before is not any more."""
+        folder = tempfile.TemporaryDirectory(prefix="etcd-tls-")
+        self.addCleanup(folder.cleanup)
+        first, second = certificates.Authority(folder.name, "first"), certificates.Authority(folder.name, "second")
+        both = os.path.join(folder.name, "both.crt")
+        with open(both, "wb") as file:
+            file.write(first.file.read_bytes() + second.file.read_bytes())
+        pairs = [authority.sign(f"{authority.name}-leaf", "leaf", LOCAL) for authority in (first, second)]
+        live = {name: os.path.join(folder.name, f"live.{name}") for name in ("crt", "key", "ca")}
+
+        def install(pair, ca):
+            for name, source in (("crt", pair[0]), ("key", pair[1]), ("ca", ca)):
+                with open(live[name] + ".new", "wb") as file:
+                    file.write(open(source, "rb").read())
+                os.rename(live[name] + ".new", live[name])
+
+        install(pairs[0], first.file)
+        flags = [f"--cert-file={live['crt']}", f"--key-file={live['key']}", f"--trusted-ca-file={live['ca']}",
+                 "--client-cert-auth"]
+        with TlsMember(*flags) as member:
+            old = ssl.create_default_context(cafile=both)
+            old.load_cert_chain(*map(str, pairs[0]))
+            new = ssl.create_default_context(cafile=both)
+            new.load_cert_chain(*map(str, pairs[1]))
+            failures, done = [], threading.Event()
+
+            def load():
+                while not done.is_set():
+                    try:
+                        version_page(member.client_url, old)
+                    except OSError as error:
+                        failures.append(error)
+            threads = [threading.Thread(target=load) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            try:
+                install(pairs[0], both)  # the new authority is trusted beside the old one
+                install(pairs[1], both)  # the leaf is the new one's
+                self.assertEqual(version_page(member.client_url, new), 200)
+            finally:
+                done.set()
+                for thread in threads:
+                    thread.join()
+            self.assertEqual(failures, [])
+            install(pairs[1], second.file)
+            self.assertEqual(version_page(member.client_url, new), 200)
+            self.refused(member, old, "signed by unknown authority")
+            with open(live["crt"], "w", encoding="ascii") as file:
+                file.write("half a fi")
+            self.assertEqual(version_page(member.client_url, new), 200)
+            self.assertIn("those read before stay in use", member.log.text())
+
+    def test_who_says_nothing(self):
+        with TlsMember(*self.flags()) as member:
+            port = int(member.client_url.rsplit(":", 1)[1])
+            silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
+            for number, connection in enumerate(silent):
+                connection.sendall((b"", b"\x16\x03\x01\x02\x00\x01", b"\x16\x03\x01", os.urandom(64))[number % 4])
+            self.assertEqual(version_page(member.client_url, context_for(self.ca)), 200)
+            for connection in silent:
+                connection.close()
+
+
+if __name__ == "__main__":
+    harness.main()
