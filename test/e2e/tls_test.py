@@ -132,10 +132,11 @@ class Tls(unittest.TestCase):
 
     def test_files_that_do_not_fit(self):
         nothing = os.path.join(self.folder.name, "nothing.pem")
-        for flags, text in (((f"--cert-file={nothing}", f"--key-file={self.server[1]}"), f"open {nothing}: no such file or directory"),
+        missing = f"open {nothing}: no such file or directory"
+        for flags, text in (((f"--cert-file={nothing}", f"--key-file={self.server[1]}"), missing),
                             ((f"--cert-file={self.server[0]}", f"--key-file={self.client[1]}"), "private key does not match"),
                             ((f"--cert-file={self.server[1]}", f"--key-file={self.server[1]}"), "failed to find any PEM data"),
-                            (self.demanding(f"--trusted-ca-file={nothing}"), f"open {nothing}: no such file or directory")):
+                            (self.demanding(f"--trusted-ca-file={nothing}"), missing)):
             with self.subTest(text):
                 member = TlsMember(*flags)
                 self.addCleanup(member.remove)
