@@ -59,6 +59,7 @@ class Stream {
   virtual std::string tls_common_name() const { return {}; }
   virtual std::string alpn() const { return {}; }
   virtual TlsPeer tls_peer() const { return {}; }
+  virtual bool is_tls() const { return false; }
   // TCP only: the kernel gives up on unacknowledged data after this (TCP_USER_TIMEOUT).
   virtual void set_unacked_timeout(base::Duration) {}
 

@@ -22,8 +22,14 @@ using base::Status;
 
 namespace {
 
+// What OpenSSL reads from and writes to: a stream, and what was read of it before it was known to be TLS.
+struct Below {
+  Stream* stream;
+  std::string first;
+};
+
 int bio_write(BIO* bio, const char* from, int size) {
-  auto* below = static_cast<Stream*>(BIO_get_data(bio));
+  Stream* below = static_cast<Below*>(BIO_get_data(bio))->stream;
   BIO_clear_retry_flags(bio);
   const IoResult result = below->try_write(std::string_view(from, static_cast<size_t>(size)));
   if (result.state == IoState::kDone) return static_cast<int>(result.bytes);
@@ -32,8 +38,14 @@ int bio_write(BIO* bio, const char* from, int size) {
 }
 
 int bio_read(BIO* bio, char* to, int size) {
-  auto* below = static_cast<Stream*>(BIO_get_data(bio));
+  auto* data = static_cast<Below*>(BIO_get_data(bio));
+  Stream* below = data->stream;
   BIO_clear_retry_flags(bio);
+  if (!data->first.empty() && size > 0) {
+    const size_t n = data->first.copy(to, static_cast<size_t>(size));
+    data->first.erase(0, n);
+    return static_cast<int>(n);
+  }
   const IoResult result = below->try_read(to, static_cast<size_t>(size));
   if (result.state == IoState::kDone) return static_cast<int>(result.bytes);
   if (result.state == IoState::kEnd) return 0;
@@ -229,12 +241,17 @@ std::string host_of(const std::string& peer) {
 class TlsStream final : public Stream {
  public:
   TlsStream(std::unique_ptr<Stream> below, asio::ssl::context& context, bool server, const std::string& server_name,
-            std::shared_ptr<const TlsMaterial> material = nullptr)
-      : below_(std::move(below)), material_(std::move(material)), ssl_(SSL_new(context.native_handle())), server_(server) {
+            std::shared_ptr<const TlsMaterial> material = nullptr, bool or_clear_text = false)
+      : below_(std::move(below)),
+        beneath_{below_.get(), {}},
+        material_(std::move(material)),
+        ssl_(SSL_new(context.native_handle())),
+        server_(server),
+        undecided_(or_clear_text) {
     VERIFY(ssl_ != nullptr);
     BIO* bio = BIO_new(stream_bio());
     VERIFY(bio != nullptr);
-    BIO_set_data(bio, below_.get());
+    BIO_set_data(bio, &beneath_);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl_, bio, bio);
     SSL_set_mode(ssl_, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -246,6 +263,15 @@ class TlsStream final : public Stream {
   }
 
   asio::awaitable<Status> handshake() override {
+    if (undecided_) {
+      char byte = 0;
+      const auto got = co_await below_->read_some(&byte, 1);
+      if (!got.ok()) co_return got.status();
+      undecided_ = false;
+      beneath_.first.assign(1, byte);
+      clear_text_ = byte != kHandshakeRecord;
+    }
+    if (clear_text_) co_return Status();
     for (;;) {
       ERR_clear_error();
       const int rc = server_ ? SSL_accept(ssl_) : SSL_connect(ssl_);
@@ -268,6 +294,12 @@ class TlsStream final : public Stream {
 
   // Empties as many records as fit, so that one turn takes what one turn brought.
   IoResult try_read(char* to, size_t size_max) override {
+    if (clear_text_) {
+      if (beneath_.first.empty() || size_max == 0) return below_->try_read(to, size_max);
+      beneath_.first.copy(to, 1);
+      beneath_.first.clear();
+      return {IoState::kDone, 1};
+    }
     size_t total = 0;
     while (total < size_max) {
       ERR_clear_error();
@@ -287,6 +319,7 @@ class TlsStream final : public Stream {
   }
 
   IoResult try_write(std::string_view bytes) override {
+    if (clear_text_) return below_->try_write(bytes);
     if (bytes.empty()) return {IoState::kDone, 0};
     ERR_clear_error();
     const int rc = SSL_write(ssl_, bytes.data(), static_cast<int>(std::min<size_t>(bytes.size(), INT_MAX)));
@@ -296,15 +329,20 @@ class TlsStream final : public Stream {
   }
 
   asio::awaitable<Status> readable() override {
+    if (clear_text_) return beneath_.first.empty() ? below_->readable() : ready();
     if (SSL_has_pending(ssl_) && !blocked_inside_) return ready();
     return read_wants_write_ ? below_->writable() : below_->readable();
   }
-  asio::awaitable<Status> writable() override { return write_wants_write_ ? below_->writable() : below_->readable(); }
+  asio::awaitable<Status> writable() override {
+    return clear_text_ || write_wants_write_ ? below_->writable() : below_->readable();
+  }
 
   void shutdown_write() override {
-    ERR_clear_error();
-    (void)SSL_shutdown(ssl_);
-    ERR_clear_error();
+    if (!clear_text_) {
+      ERR_clear_error();
+      (void)SSL_shutdown(ssl_);
+      ERR_clear_error();
+    }
     below_->shutdown_write();
   }
   void close() override { below_->close(); }
@@ -314,6 +352,7 @@ class TlsStream final : public Stream {
   std::string local() const override { return below_->local(); }
   void set_unacked_timeout(base::Duration timeout) override { below_->set_unacked_timeout(timeout); }
 
+  bool is_tls() const override { return !clear_text_; }
   std::string tls_common_name() const override {
     if (SSL_get_verify_result(ssl_) != X509_V_OK) return {};
     X509* certificate = SSL_get0_peer_certificate(ssl_);
@@ -413,17 +452,22 @@ class TlsStream final : public Stream {
     return Status();
   }
 
+  static constexpr char kHandshakeRecord = 0x16;
+
   std::unique_ptr<Stream> below_;
+  Below beneath_;
   std::shared_ptr<const TlsMaterial> material_;
   SSL* ssl_;
   const bool server_;
+  bool undecided_;  // the first byte tells
+  bool clear_text_ = false;
   Status error_;
   bool read_wants_write_ = false;
   bool write_wants_write_ = true;
   bool blocked_inside_ = false;
 };
 
-constexpr unsigned char kHttpProtocols[] = "\x02h2\x08http/1.1";
+constexpr unsigned char kOffered[] = "\x02h2";
 constexpr unsigned char kPreferred[] = "\x08http/1.1\x02h2";
 
 int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
@@ -440,9 +484,10 @@ std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, asio::ssl
   return std::make_unique<TlsStream>(std::move(below), context, true, std::string());
 }
 
-std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material) {
+std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material,
+                                        bool or_clear_text) {
   asio::ssl::context& context = material->server();
-  return std::make_unique<TlsStream>(std::move(below), context, true, std::string(), std::move(material));
+  return std::make_unique<TlsStream>(std::move(below), context, true, std::string(), std::move(material), or_clear_text);
 }
 
 std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, asio::ssl::context& context, std::string server_name) {
@@ -454,7 +499,7 @@ void set_alpn_http(asio::ssl::context& context, bool server) {
   if (server) {
     SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, nullptr);
   } else {
-    (void)SSL_CTX_set_alpn_protos(ssl, kHttpProtocols, sizeof kHttpProtocols - 1);
+    (void)SSL_CTX_set_alpn_protos(ssl, kOffered, sizeof kOffered - 1);
   }
 }
 

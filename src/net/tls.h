@@ -17,11 +17,13 @@ class TlsMaterial;
 std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, asio::ssl::context& context);
 // The same, and behind the handshake what Go's TLS does not check either: that the client's certificate is not revoked, and
 // that it has a name or address of where the client comes from.
-std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material);
+// `or_clear_text`: a client whose first byte does not begin a handshake is let through as it is.
+std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material,
+                                        bool or_clear_text = false);
 // `server_name`: sent as SNI (when not an address) and checked against the certificate when the context verifies the peer.
 std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, asio::ssl::context& context, std::string server_name);
 
-// Client: offers "h2" then "http/1.1". Server: HTTP/1.1 with those who speak it, since over HTTP/2 there is nothing but gRPC;
+// Client: offers "h2", as gRPC's do. Server: HTTP/1.1 with those who speak it, since over HTTP/2 there is nothing but gRPC;
 // h2 with the others; nobody else, as Go.
 void set_alpn_http(asio::ssl::context& context, bool server);
 

@@ -280,7 +280,7 @@ bool HttpConnection::take_request(HttpRequest& request) {
   request.version_minor = head.version_minor;
   request.peer = stream_->peer();
   request.tls_common_name = stream_->tls_common_name();
-  request.secure = options_->tls != nullptr;
+  request.secure = stream_->is_tls();
   for (const auto& [name, value] : head.fields) request.headers.add(name, value);
   loop_->timers().disarm(timer_);
   return true;

@@ -49,7 +49,9 @@ class Server::Impl {
       auto accepted = co_await listener->accept(loop->io());
       if (!accepted.ok()) break;
       std::unique_ptr<net::Stream> stream = std::move(*accepted);
-      if (port_options->tls) stream = net::make_tls_server(std::move(stream), port_options->tls->current());
+      if (port_options->tls) {
+        stream = net::make_tls_server(std::move(stream), port_options->tls->current(), port_options->or_clear_text);
+      }
       begin(loop, port_options, std::move(stream));
     }
   }

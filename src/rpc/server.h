@@ -175,6 +175,7 @@ struct ServerOptions {
   bool reuse_port = false;
   bool reuse_address = true;
   std::shared_ptr<net::TlsPolicy> tls;  // null: clear text
+  bool or_clear_text = false;           // with `tls`: who does not begin with a handshake is served without
   const char* rejected_text = "rejected connection";  // of the log line when a handshake fails
 };
 

@@ -3,6 +3,7 @@
 #include <absl/container/flat_hash_map.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <asio.hpp>
 #include <csignal>
 #include <optional>
@@ -68,7 +69,8 @@ class Process {
     rpc::ServerOptions options;
     struct Ear {
       std::unique_ptr<net::Listener> listener;
-      bool tls;
+      std::string address;                   // as the URLs have it
+      bool tls = false, clear_text = false;  // both: the first byte tells
     };
     std::vector<Ear> listeners;
   };
@@ -116,11 +118,16 @@ Status Process::bind(Port port, const Urls& urls, bool grpc, bool http) {
   net::ListenOptions options;
   options.reuse_port = config_.socket_reuse_port;
   for (const Url& url : urls) {
+    const auto same = std::ranges::find(front.listeners, url.address(), &Front::Ear::address);
+    if (port == Port::kClient && same != front.listeners.end()) {
+      (url.is_tls() ? same->tls : same->clear_text) = true;
+      continue;
+    }
     base::Result<std::unique_ptr<net::Listener>> listener =
         url.is_unix() ? net::Listener::unix_socket(home_, url.address())
                       : net::Listener::tcp(home_, url.hostname(), url.port_number().value(), options);
     if (!listener.ok()) return listener.status();
-    Front::Ear ear{std::move(*listener), url.is_tls()};
+    Front::Ear ear{std::move(*listener), url.address(), url.is_tls(), !url.is_tls()};
     front.listeners.push_back(std::move(ear));
   }
   fronts_.push_back(std::move(front));
@@ -213,6 +220,7 @@ void Process::serve(Front& front) {
     rpc::ServerOptions options = front.options;
     if (ear.tls) {
       options.tls = front.port == Port::kPeer ? peer_tls_ : client_tls_;
+      options.or_clear_text = ear.clear_text;
       options.rejected_text =
           front.port == Port::kPeer ? "rejected connection on peer endpoint" : "rejected connection on client endpoint";
     }
@@ -223,9 +231,9 @@ void Process::serve(Front& front) {
       base::log::info("serving metrics", {{"address", address}});
     } else {
       const char* traffic = !front.options.serve_http ? "grpc" : front.options.serve_grpc ? "grpc+http" : "http";
-      base::log::info(
-          ear.tls ? "serving client traffic securely" : "serving client traffic insecurely; this is strongly discouraged!",
-          {{"traffic", traffic}, {"address", address}});
+      constexpr const char* kClearText = "serving client traffic insecurely; this is strongly discouraged!";
+      if (ear.clear_text) base::log::info(kClearText, {{"traffic", traffic}, {"address", address}});
+      if (ear.tls) base::log::info("serving client traffic securely", {{"traffic", traffic}, {"address", address}});
     }
   }
   front.listeners.clear();

@@ -105,6 +105,17 @@ class Tls(unittest.TestCase):
             self.assertEqual(version_page(member.client_url, context_for(self.ca, self.client)), 200)
             self.refused(member, context_for(self.ca, thief), "revoked")
 
+    def test_both_on_one_port(self):
+        address = f"127.0.0.1:{harness.free_port()}"
+        urls = [f"http://{address}", f"https://{address}"]
+        for order in (urls, urls[::-1]):
+            with self.subTest(order), harness.Member(*self.flags(), client_url=",".join(order)):
+                self.assertEqual(version_page(urls[1], context_for(self.ca)), 200)
+                self.assertEqual(harness.http_request(urls[0], "/version")[0], 200)
+                harness.ctl("put", "a", "1", endpoint=urls[0])
+                got = harness.ctl("get", "a", "--print-value-only", f"--cacert={self.ca.file}", endpoint=urls[1])
+                self.assertEqual(got.stdout, "1\n")
+
     def test_versions_and_suites(self):
         old, new = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
         with TlsMember(*self.flags("--tls-min-version=TLS1.3")) as member:
