@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/bytes.h"
+#include "base/flags.h"
 #include "base/verify.h"
 
 namespace cli {
@@ -145,6 +146,16 @@ std::string_view trimmed(std::string_view text) {
   const size_t first = text.find_first_not_of(kSpace);
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
+base::Result<uint64_t> parse_hex_id(std::string_view text) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  const char* why = nullptr;
+  if (error == std::errc::result_out_of_range) why = "value out of range";
+  if (error == std::errc::invalid_argument || end != text.data() + text.size()) why = "invalid syntax";
+  if (why == nullptr) return value;
+  return base::Status(base::Code::kInvalidArgument, "strconv.ParseUint: parsing " + base::flags::quote(text) + ": " + why);
 }
 
 std::string formatted(const char* format, ...) {

@@ -24,6 +24,9 @@ std::string float_text(double value);
 // Without white space at both ends.
 std::string_view trimmed(std::string_view text);
 
+// An id in hexadecimal, as Go's strconv.ParseUint reads it: `strconv.ParseUint: parsing "x": invalid syntax`.
+base::Result<uint64_t> parse_hex_id(std::string_view text);
+
 // printf into a string; for numbers of bounded width.
 std::string formatted(const char* format, ...) __attribute__((format(printf, 1, 2)));
 

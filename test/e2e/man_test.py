@@ -66,7 +66,7 @@ class Man(unittest.TestCase):
         commands = {}
         for title, text in sections.items():
             if title[0].islower():  # "put [flags] key [value]"
-                commands[re.sub(r" (\[|key|revision|ttl|id|file|bash).*", "", title)] = tags(text)
+                commands[re.sub(r" (\[|key|revision|ttl|id|file|bash|name).*", "", title)] = tags(text)
         for name in ("endpoint health", "endpoint status", "endpoint hashkv"):
             commands[name].add("--cluster")
         overview = run(harness.CTL, "--help")

@@ -23,6 +23,7 @@ std::unique_ptr<Command> make_endpoint_command();
 std::unique_ptr<Command> make_watch_command();
 std::unique_ptr<Command> make_lease_command();
 std::unique_ptr<Command> make_member_command();
+std::unique_ptr<Command> make_move_leader_command();
 std::unique_ptr<Command> make_snapshot_command();
 std::unique_ptr<Command> make_check_command();
 std::unique_ptr<Command> make_version_command();

@@ -38,6 +38,7 @@ std::unique_ptr<Command> make_ctl_commands() {
   add(kUtilityGroup, make_version_command());
   add(kKeyValueGroup, make_lease_command());
   add(kMaintenanceGroup, make_member_command());
+  add(kMaintenanceGroup, make_move_leader_command());
   add(kMaintenanceGroup, make_snapshot_command());
   add(kUtilityGroup, make_check_command());
   add(kUtilityGroup, make_completion_command());

@@ -28,6 +28,16 @@ struct EndpointHash {
   etcdserverpb::HashKVResponse hash;
 };
 
+// An answer to member add, remove, update or promote.
+struct MemberChange {
+  uint64_t id = 0;
+  std::string what;  // "added as learner to", "removed from"
+  const etcdserverpb::ResponseHeader& header;
+  const google::protobuf::RepeatedPtrField<etcdserverpb::Member>& members;
+  const etcdserverpb::Member* added;  // null: nobody
+  const google::protobuf::Message& response;  // the whole
+};
+
 enum class Format { kSimple, kFields, kJson, kProtobuf, kTable };
 
 // A method that a format does not have fails with `table not supported as output format`, exit code 4.
@@ -53,6 +63,8 @@ class Printer {
   virtual Exit lease_list(const etcdserverpb::LeaseLeasesResponse&) { return unsupported(); }
   virtual Exit alarm(const etcdserverpb::AlarmResponse&) { return unsupported(); }
   virtual Exit member_list(const etcdserverpb::MemberListResponse&) { return unsupported(); }
+  virtual Exit member_change(const MemberChange&) { return unsupported(); }
+  virtual Exit move_leader(uint64_t /*from*/, uint64_t /*to*/, const etcdserverpb::MoveLeaderResponse&) { return unsupported(); }
   virtual Exit endpoint_health(const std::vector<EndpointHealth>&) { return unsupported(); }
   virtual Exit endpoint_status(const std::vector<EndpointStatus>&) { return unsupported(); }
   virtual Exit endpoint_hash(const std::vector<EndpointHash>&) { return unsupported(); }

@@ -120,6 +120,18 @@ class JsonPrinter final : public Printer {
     return print("{\"header\":" + hex_header(response.header()) + ",\"members\":[" + members + "]}");
   }
 
+  Exit member_change(const MemberChange& change) override {
+    if (!hex()) return print(json_object(change.response));
+    std::string members;
+    for (const etcdserverpb::Member& member : change.members) members += (members.empty() ? "" : ",") + hex_member(member);
+    const std::string added = change.added == nullptr ? "" : ",\"member\":" + hex_member(*change.added);
+    return print("{\"header\":" + hex_header(change.header) + added + ",\"members\":[" + members + "]}");
+  }
+
+  Exit move_leader(uint64_t, uint64_t, const etcdserverpb::MoveLeaderResponse& response) override {
+    return print(json_object(response));
+  }
+
   Exit endpoint_health(const std::vector<EndpointHealth>& list) override {
     std::string out;
     for (const EndpointHealth& health : list) {

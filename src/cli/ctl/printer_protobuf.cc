@@ -35,6 +35,11 @@ class ProtobufPrinter final : public Printer {
 
   Exit member_list(const etcdserverpb::MemberListResponse& response) override { return print(response.SerializeAsString()); }
 
+  Exit member_change(const MemberChange& change) override { return print(change.response.SerializeAsString()); }
+  Exit move_leader(uint64_t, uint64_t, const etcdserverpb::MoveLeaderResponse& response) override {
+    return print(response.SerializeAsString());
+  }
+
  private:
   template <class Response>
   Exit header(const Response& response) {

@@ -1,3 +1,4 @@
+#include <cinttypes>
 #include <ostream>
 
 #include "cli/ctl/printer.h"
@@ -99,6 +100,17 @@ class SimplePrinter final : public Printer {
       if (alarm.alarm() != etcdserverpb::NONE) line += (line.empty() ? "alarm:" : " alarm:") + alarm_type_text(alarm.alarm());
       out() << line << "\n";
     }
+    return Exit();
+  }
+
+  Exit member_change(const MemberChange& change) override {
+    out() << formatted("Member %16" PRIx64 " %s cluster %16" PRIx64 "\n", change.id, change.what.c_str(),
+                       change.header.cluster_id());
+    return Exit();
+  }
+
+  Exit move_leader(uint64_t from, uint64_t to, const etcdserverpb::MoveLeaderResponse&) override {
+    out() << formatted("Leadership transferred from %16" PRIx64 " to %16" PRIx64 "\n", from, to);
     return Exit();
   }
 

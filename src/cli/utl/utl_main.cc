@@ -10,9 +10,7 @@
 namespace cli {
 namespace utl {
 
-const GlobalFlags& global_flags(const Command& command) {
-  return *static_cast<const GlobalFlags*>(command.root().state.get());
-}
+const GlobalFlags& global_flags(const Command& command) { return *static_cast<const GlobalFlags*>(command.root().state.get()); }
 
 std::unique_ptr<Command> make_utl_commands() {
   auto root = std::make_unique<Command>("etcdutl", "Works on the files of members that do not run.");
