@@ -34,6 +34,7 @@ using storage::Bucket;
 
 // The row's key, LevelDB's sequence number and lengths, and its share of filter and index.
 constexpr uint64_t kEngineBytesPerRow = 18 + 8 + 4 + 2;
+constexpr uint64_t kSmallBucketsBytes = 4096;  // members, versions, the applied index: in use before the first key is
 constexpr MinorVersion kStorageVersionSince{3, 6};
 constexpr base::Duration kPublishRetry = std::chrono::seconds(1);
 
@@ -443,7 +444,7 @@ int64_t Node::quota_bytes() const {
 uint64_t Node::db_size_bytes() const { return engine_->size_bytes() + backend_.pending_row_bytes(); }
 // What the versions that the index knows take after a defragmentation, about: the rest is what LevelDB has not dropped yet.
 uint64_t Node::db_size_in_use_bytes() const {
-  return std::min(db_size_bytes(), store_->row_bytes() + store_->versions() * kEngineBytesPerRow);
+  return std::min(db_size_bytes(), kSmallBucketsBytes + store_->row_bytes() + store_->versions() * kEngineBytesPerRow);
 }
 
 bool Node::over_quota(int64_t cost) const {
