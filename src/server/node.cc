@@ -10,6 +10,7 @@
 #include "membership.pb.h"
 #include "rpc.pb.h"
 #include "server/applier.h"
+#include "server/auto_compactor.h"
 #include "server/conf_state_json.h"
 #include "server/defragmenter.h"
 #include "server/errors.h"
@@ -85,7 +86,8 @@ Node::Node(const Config& config, Environment environment, DataDir& data)
       reads_(request_ids_),
       applier_(std::make_unique<Applier>(*this)),
       leader_guard_(std::make_unique<LeaderGuard>(std::chrono::milliseconds(config.election_ms))),
-      versions_(std::make_unique<VersionMonitor>(*this)) {}
+      versions_(std::make_unique<VersionMonitor>(*this)),
+      auto_compactor_(std::make_unique<AutoCompactor>(*this)) {}
 
 Node::~Node() = default;
 
@@ -173,6 +175,7 @@ void Node::start(std::function<void()> on_ready) {
   maintainer_->start();
   defragmenter_->run_at_start();
   versions_->start();
+  auto_compactor_->start();
   tick();
 }
 
@@ -473,6 +476,7 @@ void Node::stop(std::function<void()> done) {
   maintainer_->stop();
   defragmenter_->stop();
   versions_->stop();
+  auto_compactor_->stop();
   watchers_->stop();
   leases_->stop();
   waiters_.fail_all(errors::stopped());

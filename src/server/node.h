@@ -33,6 +33,7 @@ class Message;
 namespace server {
 
 class Applier;
+class AutoCompactor;
 class Defragmenter;
 class LeaderGuard;
 class Leases;
@@ -182,6 +183,7 @@ class Node {
   std::unique_ptr<Watchers> watchers_;
   std::unique_ptr<LeaderGuard> leader_guard_;
   std::unique_ptr<VersionMonitor> versions_;
+  std::unique_ptr<AutoCompactor> auto_compactor_;
   std::unique_ptr<RaftDriver> driver_;
 
   std::string storage_version_;

@@ -47,7 +47,6 @@ enum class Part {
   kDiscovery,
   kCluster,
   kCorruptionChecks,
-  kAutoCompaction,
   kSlowRequestLogs,
   kTracing,
   kDowngrade,

@@ -150,14 +150,9 @@ TEST_CASE("config: what a start refuses") {
       {[](Config& c) { c.auto_compaction_retention_text = "-5"; },
        "error parsing CompactionRetention: time: missing unit in duration \"-5\""},
       {[](Config& c) { c.net_threads = 65; }, "--net-threads must be at most 64"},
-      // Nothing may start as a cluster of one where discovery was asked for, or in the clear where TLS was.
+      // Nothing may start as a cluster of one where discovery was asked for.
       {[](Config& c) { c.discovery_srv = "example.com"; },
        "bootstrapping by discovery (--discovery-endpoints, --discovery-srv, --discovery) is not part of this version yet"},
-      {[](Config& c) {
-         c.client_tls.cert_file = c.client_tls.key_file = "x";
-         c.listen_client_urls = urls("https://127.0.0.1:1");
-       },
-       "listening with TLS (https://127.0.0.1:1) is not part of this version yet"},
   };
   for (const Row& row : rows) CHECK(start_verdict(row.change) == row.error);
 }
