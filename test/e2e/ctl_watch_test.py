@@ -95,13 +95,13 @@ class Watch(unittest.TestCase):
 class Lease(unittest.TestCase):
     def test_kept_alive_across_a_restart_until_it_is_revoked(self):
         with harness.Member() as member:
-            lease = member.ctl("lease", "grant", "2").stdout.split()[1]
+            lease = member.ctl("lease", "grant", "6").stdout.split()[1]
             member.ctl("put", "k", "v", "--lease", lease)
             with Running(member, "lease", "keep-alive", lease) as keeper:
-                keeper.expect(f"lease {lease} keepalived with TTL(2)")
+                keeper.expect(f"lease {lease} keepalived with TTL(6)")
                 seen = len(keeper.output.lines)
                 member.restart()
-                self.assertIsNotNone(keeper.output.wait_for("keepalived with TTL(2)", WAIT_S, seen))
+                self.assertIsNotNone(keeper.output.wait_for("keepalived with TTL(6)", WAIT_S, seen))
                 self.assertIn("attached keys([k])", member.ctl("lease", "timetolive", lease, "--keys").stdout)
                 member.ctl("lease", "revoke", lease)
                 keeper.expect(f"lease {lease} expired or revoked.")
