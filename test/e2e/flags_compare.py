@@ -23,7 +23,8 @@ START_WAIT_S = 20
 IGNORED = {
     'setting up serving from embedded etcd failed.', 'stopping insecure grpc server due to error',
     'stopped insecure grpc server due to error', 'simple token is not cryptographically signed', 'bootstrap failed',
-    'flag has no effect yet; its part comes with a later version', 'check file permission',
+    'flag has no effect yet; its part comes with a later version',
+    'feature has no effect yet; it comes with a later version', 'check file permission',
     'stopping secure grpc server due to error', 'stopped secure grpc server due to error',
     'flag is no longer supported - ignoring', 'failed to update cluster version',
     'failed to publish local member to cluster through raft', 'stopped publish because server is stopping',

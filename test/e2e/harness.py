@@ -8,6 +8,7 @@ Black box: the same tests run against real etcd. Which programs are used is told
 Nothing here sleeps: a wait is a wait for a line of the log, for the end of a process or for bytes on a socket, with a limit.
 """
 
+import concurrent.futures
 import fcntl
 import http.client
 import json
@@ -226,12 +227,37 @@ class Result(unittest.TextTestResult):
         self.passed += 1
 
 
-def main():
+class Together(unittest.TestSuite):
+    """Tests that mostly wait, each with members of its own: so many at a time, told about in their order."""
+
+    def __init__(self, tests, at_a_time):
+        super().__init__(tests)
+        self.at_a_time = at_a_time
+
+    def run(self, result, debug=False):
+        with concurrent.futures.ThreadPoolExecutor(self.at_a_time) as pool:
+            alone = [(test, pool.submit(test.run, unittest.TestResult())) for test in self]
+            for test, future in alone:
+                result.startTest(test)
+                done = future.result()
+                result.failures += done.failures
+                result.errors += done.errors
+                if done.skipped:
+                    result.addSkip(test, done.skipped[0][1])
+                elif done.wasSuccessful():
+                    result.addSuccess(test)
+                else:
+                    result.stream.writeln("FAIL")
+                result.stopTest(test)
+        return result
+
+
+def main(at_a_time=1):
     """Runs the tests of the calling file; the last line is `N passed, N failed`. Names given as arguments choose."""
     suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
     wanted = sys.argv[1:]
-    chosen = unittest.TestSuite(test for group in suite for test in group
-                                if not wanted or any(want in test.id() for want in wanted))
+    chosen = [test for group in suite for test in group if not wanted or any(want in test.id() for want in wanted)]
+    chosen = Together(chosen, at_a_time) if at_a_time > 1 else unittest.TestSuite(chosen)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(chosen)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     print(f"{result.passed} passed, {failed} failed")

@@ -15,6 +15,9 @@ TTL, LIST = "/etcdserverpb.Lease/LeaseTimeToLive", "/etcdserverpb.Lease/LeaseLea
 KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 PUT, RANGE = "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range"
 LATE_SECONDS_MAX = 1.5  # etcd looks every half second; the machine may be busy
+LEAST = 1  # seconds: one and a half election timeouts, rounded up
+ELECTION = ["--heartbeat-interval=20", "--election-timeout=200"]
+AT_A_TIME = 4  # the tests mostly wait
 
 
 def read_varint(data, at):
@@ -82,7 +85,7 @@ class Leases(unittest.TestCase):
         self.connect()
 
     def flags(self):
-        return []
+        return ELECTION
 
     def connect(self):
         self.connection = Connection(self.member.client_url, window=1 << 28)
@@ -116,7 +119,7 @@ class Leases(unittest.TestCase):
         lease = first[2][0]
         self.assertGreater(lease, 0)
         self.assertEqual(first[3], [100])
-        self.assertEqual(self.grant(-7, 5)[3], [2])
+        self.assertEqual(self.grant(-7, 5)[3], [LEAST])
         self.assertEqual(self.grant(0, -9)[2], [-9])
         self.assertIsNone(self.grant(10, 5), "the id is in use")
         self.assertIsNone(self.grant(9_000_000_001))
@@ -142,53 +145,55 @@ class Leases(unittest.TestCase):
 
     def test_keys_end_with_their_lease_never_early(self):
         begin = time.monotonic()
-        lease = self.grant(2)[2][0]
+        lease = self.grant(LEAST)[2][0]
         granted = time.monotonic()
         self.put(b"k", lease)
-        self.assertTrue(self.wait_gone(b"k", 2 + LATE_SECONDS_MAX))
-        self.assertGreaterEqual(time.monotonic() - begin, 2)
-        self.assertLess(time.monotonic() - granted, 2 + LATE_SECONDS_MAX)
+        self.assertTrue(self.wait_gone(b"k", LEAST + LATE_SECONDS_MAX))
+        self.assertGreaterEqual(time.monotonic() - begin, LEAST)
+        self.assertLess(time.monotonic() - granted, LEAST + LATE_SECONDS_MAX)
         status, _, page = self.member.get("/metrics")
         self.assertEqual(status, 200)
         self.assertIn(b"\netcd_debugging_server_lease_expired_total 1\n", page)
 
     def test_keepalive_stream(self):
-        lease = self.grant(2, 77)[2][0]
+        lease = self.grant(LEAST, 77)[2][0]
         self.put(b"k", lease)
         stream = KeepAlive(self.member.client_url)
         self.addCleanup(stream.close)
         begin = time.monotonic()
-        while time.monotonic() < begin + 2.5:
+        while time.monotonic() < begin + LEAST + 0.5:
             stream.send(lease)
-            self.assertEqual(stream.read()[:2], (77, 2))
-            self.member.log.wait_for("no such line", 0.3)
+            self.assertEqual(stream.read()[:2], (77, LEAST))
+            self.member.log.wait_for("no such line", LEAST / 4)
         self.assertTrue(self.exists(b"k"), "renewed beyond its time")
         stream.send(lease, 404, lease, -1, 0)  # in one frame: each is answered, in order
-        self.assertEqual([stream.read()[:2] for _ in range(5)], [(77, 2), (404, 0), (77, 2), (-1, 0), (0, 0)])
-        self.assertTrue(self.wait_gone(b"k", 2 + LATE_SECONDS_MAX))
+        self.assertEqual([stream.read()[:2] for _ in range(5)], [(77, LEAST), (404, 0), (77, LEAST), (-1, 0), (0, 0)])
+        self.assertTrue(self.wait_gone(b"k", LEAST + LATE_SECONDS_MAX))
         stream.send(lease, end=True)
         self.assertEqual(stream.read()[:2], (77, 0))
         self.assertIsNone(stream.read(), "half-closed: the stream ends")
 
     def test_restart_gives_the_whole_time_again(self):
-        lease = self.grant(3)[2][0]
+        lease = self.grant(2)[2][0]
         self.put(b"k", lease)
         self.assertEqual(self.grant(200, 9)[3], [200])
-        self.member.log.wait_for("no such line", 1.5)
+        self.member.log.wait_for("no such line", 1)
         begin = time.monotonic()
         self.member.restart()
         self.connect()
         answer = self.ttl(lease, keys=True)
-        self.assertEqual((answer[4], answer[5]), ([3], [b"k"]))
+        self.assertEqual((answer[4], answer[5]), ([2], [b"k"]))
         self.assertIn(self.ttl(9)[3][0], (199, 200))  # its time and an election timeout
-        self.assertTrue(self.wait_gone(b"k", 4 + 2 * LATE_SECONDS_MAX))
-        self.assertGreaterEqual(time.monotonic() - begin, 3)
+        self.assertTrue(self.wait_gone(b"k", 3 + 2 * LATE_SECONDS_MAX))
+        self.assertGreaterEqual(time.monotonic() - begin, 2)
 
     def test_storm_of_ends_and_of_keepalives(self):
         count = 3000
         streams = [self.connection.start(GRANT, field(1, 2) + field(2, 1000 + i)) for i in range(count)]
         self.connection.finish(streams[-1])
-        self.assertEqual(len(self.call(LIST, b"")[2]), count)
+        deadline = time.monotonic() + 2
+        while len(self.call(LIST, b"")[2]) < count:  # real etcd may answer the last grant first
+            self.assertLess(time.monotonic(), deadline)
         stream = KeepAlive(self.member.client_url)
         self.addCleanup(stream.close)
         for start in range(0, count, 500):
@@ -240,8 +245,8 @@ class Gates(unittest.TestCase):
 
     def flags(self):
         gates = "LeaseCheckpoint=true,LeaseCheckpointPersist=true,FastLeaseKeepAlive=false,PriorityRequest=true"
-        return [f"--feature-gates={gates}"]
+        return [f"--feature-gates={gates}", *ELECTION]
 
 
 if __name__ == "__main__":
-    harness.main()
+    harness.main(AT_A_TIME)

@@ -31,9 +31,12 @@ constexpr MissingPart kMissingParts[] = {
     {Part::kSlowRequestLogs, "logs of slow requests"},
     {Part::kTracing, "distributed tracing"},
     {Part::kDowngrade, "downgrades"},
-    {Part::kFeatureGates, "the gated features"},
     {Part::kSnapshots, "snapshots between members"},
 };
+
+// Those that switched on change nothing yet.
+constexpr server::Feature kMissingFeatures[] = {server::Feature::kCompactHashCheck, server::Feature::kInitialCorruptCheck,
+                                                server::Feature::kSetMemberLocalAddr};
 
 // --- bindings: how a word or a value of the file becomes a field -------------------------------------------------------------
 
@@ -397,7 +400,7 @@ constexpr ServerFlag kMember[] = {
     {"net-threads", "net-threads", " '0'", "Threads for the network (0: the main thread does it, best on small machines).",
      Part::kHere, unsigned32_field<&C::net_threads>()},
     {"feature-gates", "feature-gates", " ''", "Features to switch, as name=true or name=false with commas between. There are:",
-     Part::kFeatureGates, special_field<set_feature_gates>()},
+     Part::kHere, special_field<set_feature_gates>()},
 };
 
 constexpr ServerFlag kClustering[] = {
@@ -673,6 +676,8 @@ std::optional<std::string_view> missing_part(Part part) {
   }
   return std::nullopt;
 }
+
+std::span<const server::Feature> missing_features() { return kMissingFeatures; }
 
 std::span<const FlagSection> flag_sections() { return kSections; }
 std::span<const ServerFlag> legacy_flags() { return kLegacy; }

@@ -50,12 +50,13 @@ enum class Part {
   kSlowRequestLogs,
   kTracing,
   kDowngrade,
-  kFeatureGates,
   kMetricsListener,
   kSnapshots,
 };
 // The part's name if this version does not have it; the whole list of what is missing is in flag_table.cc.
 std::optional<std::string_view> missing_part(Part part);
+// Features that this version accepts and does not have. Each is off by default.
+std::span<const server::Feature> missing_features();
 
 struct ServerFlag {
   std::string_view name;
