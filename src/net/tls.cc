@@ -272,6 +272,10 @@ class TlsStream final : public Stream {
       clear_text_ = byte != kHandshakeRecord;
     }
     if (clear_text_) co_return Status();
+    if (server_ && beneath_.first.empty()) {  // Who says nothing gets no buffers.
+      Status spoken = co_await below_->readable();
+      if (!spoken.ok()) co_return spoken;
+    }
     for (;;) {
       ERR_clear_error();
       const int rc = server_ ? SSL_accept(ssl_) : SSL_connect(ssl_);

@@ -2,6 +2,8 @@
 #include "rpc/connection.h"
 
 #include <algorithm>
+#include <list>
+#include <utility>
 
 #include "base/log.h"
 #include "http2/session.h"
@@ -14,27 +16,41 @@ using base::Status;
 
 namespace {
 
-// A connection of which nothing is known yet: it is closed when its time is up or the server stops.
+// A connection of which nothing is known yet: it is closed when its time is up, when too many younger ones come, or when the
+// server stops.
 class Opening final : public Connection {
  public:
   Opening(NetLoop& loop, net::Stream& stream)
       : loop_(loop), stream_(stream), timer_([](void* self) { static_cast<Opening*>(self)->abort(); }, this) {
     close_in(kHandshakeTimeout);
     loop_.add(this);
+    place_ = loop_.openings().insert(loop_.openings().end(), this);
+    if (loop_.openings().size() > kOpeningsMax) loop_.openings().front()->abort();
   }
-  void close_in(base::Duration timeout) { loop_.timers().arm(timer_, loop_.clock().now() + timeout); }
   ~Opening() override {
+    leave_openings();
     loop_.timers().disarm(timer_);
     loop_.remove(this);
   }
+  void close_in(base::Duration timeout) { loop_.timers().arm(timer_, loop_.clock().now() + timeout); }
   void flush() override {}
   void drain() override { abort(); }
-  void abort() override { stream_.close(); }
+  void abort() override {
+    leave_openings();
+    stream_.close();
+  }
 
  private:
+  void leave_openings() {
+    if (!std::exchange(listed_, false)) return;
+    loop_.openings().erase(place_);
+  }
+
   NetLoop& loop_;
   net::Stream& stream_;
   net::Timer timer_;
+  std::list<Connection*>::iterator place_;
+  bool listed_ = true;
 };
 
 // As etcd tells it. Who leaves in the middle is no news.

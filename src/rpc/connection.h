@@ -14,7 +14,8 @@
 
 namespace rpc {
 
-inline constexpr auto kHandshakeTimeout = std::chrono::seconds(10);   // TLS
+inline constexpr auto kHandshakeTimeout = std::chrono::seconds(10);  // TLS
+inline constexpr size_t kOpeningsMax = 2048;  // of a loop, in a handshake or before their first bytes: then the oldest goes
 inline constexpr auto kFirstBytesTimeout = std::chrono::seconds(60);  // the first request bytes
 inline constexpr auto kWriteStallTimeout = std::chrono::seconds(60);  // a peer that takes nothing
 inline constexpr auto kLingerTimeout = std::chrono::seconds(1);       // after our last byte, for the peer to close first

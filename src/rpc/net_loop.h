@@ -5,6 +5,7 @@
 
 #include <asio.hpp>
 #include <atomic>
+#include <list>
 #include <memory>
 #include <string>
 #include <unordered_set>
@@ -100,6 +101,8 @@ class NetLoop : public std::enable_shared_from_this<NetLoop> {
   void add(Connection* connection) { connections_.insert(connection); }
   void remove(Connection* connection) { connections_.erase(connection); }
   std::vector<std::shared_ptr<Connection>> connections() const;
+  // Those that have not yet said what they are, oldest first.
+  std::list<Connection*>& openings() { return openings_; }
   // No more timers or pooled calls; calls still held by handlers are freed as they come back.
   void stop();
 
@@ -119,6 +122,7 @@ class NetLoop : public std::enable_shared_from_this<NetLoop> {
   std::unique_ptr<char[]> read_buffer_;
   std::string out_buffer_;
   std::unordered_set<Connection*> connections_;
+  std::list<Connection*> openings_;
   std::vector<std::shared_ptr<Connection>> dirty_;
   std::vector<std::unique_ptr<Call>> idle_calls_;
   std::vector<CallMessage> home_batch_;   // owner's: collected for home
