@@ -13,6 +13,7 @@
 #include "server/maintainer.h"
 #include "server/metrics.h"
 #include "server/node.h"
+#include "server/reconfiguration.h"
 #include "storage/keyspace.h"
 
 namespace server {
@@ -272,10 +273,12 @@ raft::ConfChange Applier::apply_conf_change(base::Index index, base::Term term,
   if (valid.ok()) {
     node_.mutable_membership().apply(change);
   } else {
-    base::log::warn("refused a conf change of the log", {{"error", valid}});
+    base::log::error("Validation on configuration change failed", {{"shouldApplyV3", true}, {"error", valid}});
     change.node_id = base::kNoNode;
   }
-  if (waiter != nullptr) waiter->done({std::move(valid), 0, {}});
+  if (waiter != nullptr) waiter->done({valid, 0, {}});
+  const bool is_out = valid.ok() && change.type == raft::ConfChangeType::kRemoveNode && change.node_id == node_.id();
+  if (is_out) node_.on_removed(kRemovedStopDelay);
   return change;
 }
 

@@ -1,10 +1,41 @@
 #include "rpc.pb.h"
 #include "server/errors.h"
 #include "server/proto_call.h"
+#include "server/reconfiguration.h"
 #include "server/services.h"
 
 namespace server {
 namespace {
+
+using base::NodeId;
+using base::Status;
+
+void fill_member(const Member& member, etcdserverpb::Member* out) {
+  out->set_id(member.id.value());
+  out->set_name(member.name);
+  for (const std::string& url : member.peer_urls) out->add_peerurls(url);
+  for (const std::string& url : member.client_urls) out->add_clienturls(url);
+  out->set_islearner(member.is_learner);
+}
+
+// Header (without a revision, as etcd's) and members, as of now.
+template <class Response>
+void fill(const Node& node, Response& response) {
+  fill_header(node, 0, response.mutable_header());
+  response.mutable_header()->clear_revision();
+  for (const auto& [id, member] : node.membership().members()) fill_member(member, response.add_members());
+}
+
+// Answers `call` with what `response` holds already and the members after the change.
+template <class Response>
+Reconfiguration::Done answer(Node& node, rpc::UnaryCall call, Response response = {}) {
+  auto shared = std::make_shared<rpc::UnaryCall>(std::move(call));
+  return [&node, shared, response = std::move(response)](const Status& status) mutable {
+    if (!status.ok()) return shared->finish(status);
+    fill(node, response);
+    shared->finish(response.SerializeAsString());
+  };
+}
 
 class MemberListReader final : public Reader {
  public:
@@ -12,16 +43,7 @@ class MemberListReader final : public Reader {
   void read(const base::Status& status) override {
     if (!status.ok()) return call_.finish(status);
     etcdserverpb::MemberListResponse response;
-    fill_header(node_, 0, response.mutable_header());
-    response.mutable_header()->clear_revision();
-    for (const auto& [id, member] : node_.membership().members()) {
-      etcdserverpb::Member* out = response.add_members();
-      out->set_id(id.value());
-      out->set_name(member.name);
-      for (const std::string& url : member.peer_urls) out->add_peerurls(url);
-      for (const std::string& url : member.client_urls) out->add_clienturls(url);
-      out->set_islearner(member.is_learner);
-    }
+    fill(node_, response);
     call_.finish(response.SerializeAsString());
   }
 
@@ -30,16 +52,64 @@ class MemberListReader final : public Reader {
   rpc::UnaryCall call_;
 };
 
+void list_members(Node& node, rpc::UnaryCall call) {
+  etcdserverpb::MemberListRequest request;
+  if (!begin(node, call, OnLearner::kRefused, &request)) return;
+  auto reader = std::make_unique<MemberListReader>(node, std::move(call));
+  if (request.linearizable()) return node.linearizable_read(std::move(reader));
+  reader->read(base::Status());
+}
+
+void add_member(Node& node, rpc::UnaryCall call) {
+  etcdserverpb::MemberAddRequest request;
+  if (!begin(node, call, OnLearner::kRefused, &request)) return;
+  base::Result<Urls> urls = parse_urls({request.peerurls().begin(), request.peerurls().end()});
+  if (!urls.ok()) return call.finish(errors::bad_member_urls());
+  Member member;
+  member.peer_urls = texts(*urls);
+  member.is_learner = request.islearner();
+  member.id = member_id(member.peer_urls, "", node.environment().loop.clock().unix_ns() / 1'000'000'000);
+  etcdserverpb::MemberAddResponse response;
+  fill_member(member, response.mutable_member());
+  node.reconfiguration().add(member, answer(node, std::move(call), std::move(response)));
+}
+
+void remove_member(Node& node, rpc::UnaryCall call) {
+  etcdserverpb::MemberRemoveRequest request;
+  if (!begin(node, call, OnLearner::kRefused, &request)) return;
+  node.reconfiguration().remove(NodeId(request.id()), answer<etcdserverpb::MemberRemoveResponse>(node, std::move(call)));
+}
+
+void update_member(Node& node, rpc::UnaryCall call) {
+  etcdserverpb::MemberUpdateRequest request;
+  if (!begin(node, call, OnLearner::kRefused, &request)) return;
+  // Real etcd takes any text here, and dies of it when it dials.
+  const std::vector<std::string> urls(request.peerurls().begin(), request.peerurls().end());
+  if (!parse_urls(urls).ok()) return call.finish(errors::bad_member_urls());
+  node.reconfiguration().update(NodeId(request.id()), urls,
+                                answer<etcdserverpb::MemberUpdateResponse>(node, std::move(call)));
+}
+
+void promote_member(Node& node, rpc::UnaryCall call) {
+  etcdserverpb::MemberPromoteRequest request;
+  if (!begin(node, call, OnLearner::kRefused, &request)) return;
+  const rpc::Metadata* metadata = call.context().metadata;
+  const std::string token(metadata == nullptr ? std::string_view() : metadata->find("token"));
+  node.reconfiguration().promote(NodeId(request.id()), token,
+                                 answer<etcdserverpb::MemberPromoteResponse>(node, std::move(call)));
+}
+
 }  // namespace
 
 void add_cluster_service(rpc::Server& server, Node& node) {
-  server.add_unary("/etcdserverpb.Cluster/MemberList", [&node](rpc::UnaryCall call) {
-    etcdserverpb::MemberListRequest request;
-    if (!begin(node, call, OnLearner::kRefused, &request)) return;
-    auto reader = std::make_unique<MemberListReader>(node, std::move(call));
-    if (request.linearizable()) return node.linearizable_read(std::move(reader));
-    reader->read(base::Status());
-  });
+  const auto add = [&](const char* path, void (*serve)(Node&, rpc::UnaryCall)) {
+    server.add_unary(path, [&node, serve](rpc::UnaryCall call) { serve(node, std::move(call)); });
+  };
+  add("/etcdserverpb.Cluster/MemberList", list_members);
+  add("/etcdserverpb.Cluster/MemberAdd", add_member);
+  add("/etcdserverpb.Cluster/MemberRemove", remove_member);
+  add("/etcdserverpb.Cluster/MemberUpdate", update_member);
+  add("/etcdserverpb.Cluster/MemberPromote", promote_member);
 }
 
 }  // namespace server

@@ -37,8 +37,9 @@ base::Result<raft::ConfState> parse_conf_state(std::string_view json) {
   read_ids("voters_outgoing", &state.voters_outgoing);
   read_ids("learners_next", &state.learners_next);
   if (good && object.contains("auto_leave")) state.auto_leave = object["auto_leave"] == true;
-  if (!good) return base::Status(base::Code::kDataLoss,
-                                 "the store's meta row confState is damaged: " + std::string(json.substr(0, 200)));
+  if (!good)
+    return base::Status(base::Code::kDataLoss,
+                        "the store's meta row confState is damaged: " + std::string(json.substr(0, 200)));
   return state;
 }
 

@@ -32,4 +32,31 @@ inline Status not_capable() { return Status(Code::kFailedPrecondition, "etcdserv
 inline Status learner_unsupported() { return Status(Code::kFailedPrecondition, "etcdserver: rpc not supported for learner"); }
 inline Status invalid_client_api_version() { return Status(Code::kInvalidArgument, "etcdserver: invalid client api version"); }
 
+// --- membership
+inline Status member_not_found() { return Status(Code::kNotFound, "etcdserver: member not found"); }
+inline Status member_exists() { return Status(Code::kFailedPrecondition, "etcdserver: member ID already exist"); }
+inline Status peer_urls_exist() { return Status(Code::kFailedPrecondition, "etcdserver: Peer URLs already exists"); }
+inline Status bad_member_urls() { return Status(Code::kInvalidArgument, "etcdserver: given member URLs are invalid"); }
+inline Status member_not_learner() {
+  return Status(Code::kFailedPrecondition, "etcdserver: can only promote a learner member");
+}
+// The same between members.
+inline Status member_not_learner_inside() {
+  return Status(Code::kFailedPrecondition, "membership: can only promote a learner member");
+}
+inline Status learner_not_ready() {
+  return Status(Code::kFailedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader");
+}
+inline Status too_many_learners() {
+  return Status(Code::kFailedPrecondition, "etcdserver: too many learner members in cluster");
+}
+inline Status unhealthy() { return Status(Code::kUnavailable, "etcdserver: unhealthy cluster"); }
+// Both travel with Unknown, as from etcd (R2.65, R2.66).
+inline Status not_enough_started_members() {
+  return Status(Code::kUnknown, "etcdserver: re-configuration failed due to not enough started members");
+}
+inline Status timeout_leader_transfer() {
+  return Status(Code::kUnknown, "etcdserver: request timed out, leader transfer took too long");
+}
+
 }  // namespace server::errors

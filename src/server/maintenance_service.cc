@@ -4,6 +4,7 @@
 #include "server/errors.h"
 #include "server/maintainer.h"
 #include "server/proto_call.h"
+#include "server/reconfiguration.h"
 #include "server/services.h"
 
 namespace server {
@@ -80,25 +81,15 @@ void answer_defragment(Node& node, rpc::UnaryCall call) {
   });
 }
 
-// Alone, a leader can only keep what it has: as in etcd, that is a transfer that is over at once.
 void answer_move_leader(Node& node, rpc::UnaryCall call) {
   etcdserverpb::MoveLeaderRequest request;
   if (!begin(node, call, OnLearner::kRefused, &request)) return;
-  if (!node.is_leader()) return call.finish(errors::not_leader());
-  const base::NodeId target(request.targetid());
-  const Member* member = node.membership().find(target);
-  if (member == nullptr || member->is_learner) return call.finish(errors::bad_leader_transferee());
-  if (target != node.id()) {
-    return call.finish(Status(Code::kUnimplemented, "leader transfer between members is not part of this version yet"));
-  }
-  base::log::info("leadership transfer starting", {{"local-member-id", base::hex(node.id().value())},
-                                                   {"current-leader-member-id", base::hex(node.leader().value())},
-                                                   {"transferee-member-id", base::hex(target.value())}});
-  base::log::info("leadership transfer finished", {{"local-member-id", base::hex(node.id().value())},
-                                                   {"old-leader-member-id", base::hex(node.leader().value())},
-                                                   {"new-leader-member-id", base::hex(target.value())},
-                                                   base::log::Field::duration("took", 0)});
-  call.finish(etcdserverpb::MoveLeaderResponse().SerializeAsString());
+  auto shared = std::make_shared<rpc::UnaryCall>(std::move(call));
+  node.reconfiguration().move_leader(base::NodeId(request.targetid()), node.request_timeout(),
+                                     [&node, shared](const Status& done) {
+                                       if (!done.ok()) return shared->finish(done);
+                                       shared->finish(etcdserverpb::MoveLeaderResponse().SerializeAsString());
+                                     });
 }
 
 // The answer of an applied alarm request; the header's revision is the store's.

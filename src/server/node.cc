@@ -19,6 +19,7 @@
 #include "server/maintainer.h"
 #include "server/metrics.h"
 #include "server/raft_driver.h"
+#include "server/reconfiguration.h"
 #include "server/version_monitor.h"
 #include "server/watchers.h"
 #include "storage/keyspace.h"
@@ -87,7 +88,8 @@ Node::Node(const Config& config, Environment environment, DataDir& data)
       applier_(std::make_unique<Applier>(*this)),
       leader_guard_(std::make_unique<LeaderGuard>(std::chrono::milliseconds(config.election_ms))),
       versions_(std::make_unique<VersionMonitor>(*this)),
-      auto_compactor_(std::make_unique<AutoCompactor>(*this)) {}
+      auto_compactor_(std::make_unique<AutoCompactor>(*this)),
+      reconfiguration_(std::make_unique<Reconfiguration>(*this)) {}
 
 Node::~Node() = default;
 
@@ -224,13 +226,43 @@ void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> w
     return refuse(errors::request_too_large());
   auto data = std::make_shared<const std::string>(wire::encode_internal_request(header, op, body));
   Metrics& metrics = environment_.metrics;
-  Status proposed = driver_->propose(std::move(data));
-  if (!proposed.ok()) {
-    // Dropped: no leader now, or a transfer under way. The client waits its time out, as with etcd: a leader may come.
-    metrics.proposals_failed.add();
-  }
+  if (!held_.empty() || !driver_->propose(data).ok()) hold(header.id, std::move(data));
   waiters_.add(header.id, std::move(waiter), environment_.loop.clock().now() + request_timeout());
   metrics.proposals_pending.set(static_cast<double>(waiters_.size()));
+}
+
+// No leader now, or leadership is being handed over: it is proposed when there is one, unless its time is over.
+void Node::hold(uint64_t request_id, std::shared_ptr<const std::string> data) {
+  if (held_.size() >= kHeldProposalsMax || held_bytes_ + data->size() > kHeldBytesMax) {
+    return environment_.metrics.proposals_failed.add();
+  }
+  held_bytes_ += data->size();
+  held_.emplace_back(request_id, std::move(data));
+}
+
+void Node::propose_held() {
+  while (!held_.empty() && leader() != base::kNoNode) {
+    auto& [request_id, data] = held_.front();
+    if (waiters_.contains(request_id) && !driver_->propose(data).ok()) return;
+    held_bytes_ -= data->size();
+    held_.pop_front();
+  }
+}
+
+void Node::propose_conf_change(raft::ConfChange change, std::unique_ptr<Waiter> waiter) {
+  if (stopping_) return waiter->done({errors::stopped(), 0, {}});
+  if (waiters_.size() >= kProposalsMax) return waiter->done({errors::too_many_requests(), 0, {}});
+  change.id = request_ids_.next();
+  // Dropped, or replaced by an empty entry while another change is under way: the client waits its time out, as with etcd.
+  if (!driver_->propose_conf_change(change).ok()) environment_.metrics.proposals_failed.add();
+  waiters_.add(change.id, std::move(waiter), environment_.loop.clock().now() + request_timeout());
+}
+
+void Node::on_removed(base::Duration delay) {
+  if (stopping_ || on_removed_ == nullptr) return;
+  environment_.loop.after(delay, [this, removed = std::exchange(on_removed_, nullptr)] {
+    if (!stopping_) removed();
+  });
 }
 
 void Node::linearizable_read(std::unique_ptr<Reader> reader) {
@@ -253,6 +285,7 @@ Status Node::serializable_read_check() const {
 void Node::after_turn() {
   // Alone, there is nobody to wait for before an election.
   if (leader() == base::kNoNode && !stopping_) driver_->campaign_if_alone();
+  propose_held();
   reads_.run(driver_->applied());
   leases_->on_applied();
   std::string context = reads_.take_request(environment_.loop.clock().now());

@@ -7,6 +7,7 @@
 // Source of behaviour: etcd server/etcdserver/server.go.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +31,10 @@ namespace google::protobuf {
 class Message;
 }
 
+namespace peer {
+class Transport;
+}
+
 namespace server {
 
 class Applier;
@@ -40,6 +45,7 @@ class Leases;
 class Maintainer;
 class MemberClient;
 class RaftDriver;
+class Reconfiguration;
 class VersionMonitor;
 class Watchers;
 struct Metrics;
@@ -53,6 +59,7 @@ struct Environment {
   uint64_t seed;
   Metrics& metrics;
   MemberClient* members = nullptr;  // asks other members; null: there are none to ask
+  peer::Transport* peers = nullptr;  // the way to other members; null: there are none
 };
 
 // etcd's flow limit: entries committed but not applied; twice that for revokes with feature PriorityRequest.
@@ -60,6 +67,9 @@ inline constexpr uint64_t kCommitApplyGapMax = 5000;
 // Proposals that wait for their entry, by count and by bytes: over it, `too many requests`.
 inline constexpr size_t kProposalsMax = 200'000;
 inline constexpr size_t kReadsMax = 500'000;
+// Proposals that wait for a leader; what comes on top is lost and times out.
+inline constexpr size_t kHeldProposalsMax = 10'000;
+inline constexpr size_t kHeldBytesMax = 64u << 20;
 
 class Node {
  public:
@@ -71,6 +81,10 @@ class Node {
 
   // Starts ticking and proposing; `on_ready` runs once, when this member has published itself and may serve clients.
   void start(std::function<void()> on_ready);
+  // `removed` runs once, when this member was removed from the cluster and the others know: it must stop.
+  void set_on_removed(std::function<void()> removed) { on_removed_ = std::move(removed); }
+  // The log or another member says that we are out.
+  void on_removed(base::Duration delay);
   // Ends every wait with `server stopped`, makes what is applied durable, then runs `done`. Nothing may be called after.
   void stop(std::function<void()> done);
   bool stopping() const { return stopping_; }
@@ -80,6 +94,8 @@ class Node {
   // request into the log; `waiter` hears how applying it went, or why it will never know. `body`: a well-formed message of
   // `op`. Refusals (size, flow, stop) come at once through the waiter.
   void propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter);
+  // The same for a change of the membership; its id is filled in. `waiter` hears the membership's own words.
+  void propose_conf_change(raft::ConfChange change, std::unique_ptr<Waiter> waiter);
   // Runs `reader` when the state machine holds everything that was acknowledged before this call.
   void linearizable_read(std::unique_ptr<Reader> reader);
   void linearizable_barrier(std::function<void(const base::Status&)> done);
@@ -110,6 +126,8 @@ class Node {
   // the node is.
   std::shared_ptr<const storage::View> whole_view();
   Watchers& watchers() { return *watchers_; }
+  RaftDriver& driver() { return *driver_; }
+  Reconfiguration& reconfiguration() { return *reconfiguration_; }
   Leases& leases() { return *leases_; }
   LeaderGuard& leader_guard() { return *leader_guard_; }
   size_t big_reads = 0;  // range_source counts itself here
@@ -158,6 +176,8 @@ class Node {
   base::Status recover(DataDir& data);
   void tick();
   void expire_waits(base::Instant now);
+  void hold(uint64_t request_id, std::shared_ptr<const std::string> data);
+  void propose_held();
   void publish();
   void tell_if_ready();
   void put_consistent_index();
@@ -175,6 +195,8 @@ class Node {
   std::unique_ptr<mvcc::Store> store_;
   RequestIds request_ids_;
   Waiters waiters_;
+  std::deque<std::pair<uint64_t, std::shared_ptr<const std::string>>> held_;  // request id, entry; in order
+  size_t held_bytes_ = 0;
   ReadQueue reads_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<Maintainer> maintainer_;
@@ -184,6 +206,7 @@ class Node {
   std::unique_ptr<LeaderGuard> leader_guard_;
   std::unique_ptr<VersionMonitor> versions_;
   std::unique_ptr<AutoCompactor> auto_compactor_;
+  std::unique_ptr<Reconfiguration> reconfiguration_;
   std::unique_ptr<RaftDriver> driver_;
 
   std::string storage_version_;
@@ -200,6 +223,7 @@ class Node {
   bool no_space_proposed_ = false;
   bool stopping_ = false;
   std::function<void()> on_stopped_;
+  std::function<void()> on_removed_;
 };
 
 }  // namespace server

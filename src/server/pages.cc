@@ -9,6 +9,7 @@
 #include "server/errors.h"
 #include "server/gateway.h"
 #include "server/leases.h"
+#include "server/member_pages.h"
 #include "server/metrics.h"
 #include "server/node.h"
 
@@ -27,15 +28,6 @@ std::string version_json(const Node& node) {
   json["etcdcluster"] = node.cluster_version().empty() ? "not_decided" : node.cluster_version();
   json["storage"] = node.storage_version().empty() ? "unknown" : node.storage_version();
   return json.dump();
-}
-
-std::string members_json(const Node& node) {
-  std::string out = "[";
-  for (const auto& [id, member] : node.membership().members()) {
-    if (out.size() > 1) out += ',';
-    out += member_json(member);
-  }
-  return out + "]\n";
 }
 
 std::string health_json(bool healthy, const std::string& reason) {
@@ -108,10 +100,7 @@ void Pages::serve(Port port, Gateway* gateway, std::shared_ptr<HttpCall> call) {
     return visit.finish(visit.is_get() ? with_body("application/json", version_json(node_)) : method_not_allowed("GET"));
   }
   if (path == "/leases" || path == "/leases/internal") return serve_leases(std::move(visit.call), path == "/leases");
-  if (path != "/members") return visit.finish(not_found());
-  HttpResponse response = visit.is_get() ? with_body("application/json", members_json(node_)) : method_not_allowed("GET");
-  response.headers.add("X-Etcd-Cluster-ID", base::hex(node_.membership().cluster_id()));
-  visit.finish(std::move(response));
+  if (!serve_member_page(node_, visit.call, path)) visit.finish(not_found());
 }
 
 void Pages::serve_client(Gateway* gateway, Visit visit) {

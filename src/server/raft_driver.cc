@@ -353,6 +353,11 @@ void RaftDriver::apply_conf_change(const raft::Entry& entry) {
   node_.applier().save_conf_state(conf_state_);
 }
 
+void RaftDriver::transfer_leader(NodeId to) {
+  raft_->transfer_leader(to);
+  wake();
+}
+
 void RaftDriver::on_durable(Index index, Term term) {
   durable_ = index;
   durable_term_ = term;

@@ -47,7 +47,10 @@ class RaftDriver {
   base::Status propose(std::shared_ptr<const std::string> data);
   base::Status propose_conf_change(const raft::ConfChange& change);
   void request_read_index(std::string context);
+  void transfer_leader(base::NodeId to);
 
+  // Copies; with the progress of all if we lead.
+  raft::NodeStatus status() const { return raft_->status(); }
   base::NodeId leader() const { return leader_; }
   base::Term term() const;
   base::Index committed() const { return committed_; }

@@ -245,9 +245,8 @@ Status write_store(io::Disk& disk, const std::string& dir, RestoredRows& rows, c
   if (options.mark_compacted && options.bump_revision > 0) {
     const int64_t latest = rows.latest_revision();
     const int64_t bumped = latest + static_cast<int64_t>(options.bump_revision);
-    base::log::info("bumping latest revision", {{"latest-revision", latest},
-                                                {"bump-amount", options.bump_revision},
-                                                {"new-latest-revision", bumped}});
+    base::log::info("bumping latest revision",
+                    {{"latest-revision", latest}, {"bump-amount", options.bump_revision}, {"new-latest-revision", bumped}});
     storage::put_row(backend, Bucket::kKey, revision_key(bumped), "");
     base::log::info("marking revision compacted", {{"revision", bumped}});
     storage::put_row(backend, Bucket::kMeta, "scheduledCompactRev", revision_key(bumped));

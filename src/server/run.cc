@@ -22,6 +22,8 @@
 #include "server/node.h"
 #include "server/notify.h"
 #include "server/pages.h"
+#include "server/raft_driver.h"
+#include "server/reconfiguration.h"
 #include "server/services.h"
 #include "server/transport_security.h"
 
@@ -82,6 +84,7 @@ class Process {
   void serve(Front& front);
   void on_ready();
   void begin_stop(int signal);
+  void leave_cluster();
   asio::awaitable<void> stop_all();
   int fail(const Status& status);
 
@@ -256,6 +259,20 @@ void Process::begin_stop(int signal) {
                                           {"advertise-peer-urls", texts(config_.advertise_peer_urls)},
                                           {"advertise-client-urls", texts(config_.advertise_client_urls)}});
   (void)notify_service_manager("STOPPING=1");
+  // Clients are served meanwhile: what they ask goes to the new leader.
+  node_->reconfiguration().hand_over([this](const Status& done) {
+    if (!done.ok()) {
+      base::log::warn("leadership transfer failed", {{"local-member-id", base::hex(node_->id().value())}, {"error", done}});
+    }
+    net::spawn(home_.get_executor(), "stop", stop_all());
+  });
+}
+
+void Process::leave_cluster() {
+  if (stopped_by_ != 0) return;
+  signals_.cancel();
+  base::log::warn("server error", {{"error", "the member has been permanently removed from the cluster"}});
+  base::log::warn("data-dir used by this member must be removed");
   net::spawn(home_.get_executor(), "stop", stop_all());
 }
 
@@ -299,6 +316,7 @@ int Process::run() {
   for (Front& front : fronts_) {
     if (front.port == Port::kPeer) serve(front);
   }
+  node_->set_on_removed([this] { leave_cluster(); });
   node_->start([this] { on_ready(); });
   home_.run();
   for (const auto& thread : net_threads_) thread->stop();

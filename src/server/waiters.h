@@ -39,6 +39,7 @@ class Waiters {
   void expire(base::Instant now, Reason reason);
   void fail_all(const base::Status& status);
   size_t size() const { return waiting_.size(); }
+  bool contains(uint64_t id) const { return waiting_.contains(id); }
 
  private:
   void drop_finished();

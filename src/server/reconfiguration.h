@@ -1,0 +1,63 @@
+// Changes of who is in the cluster and who leads it, as clients and operators ask for them: looked at by the rules of
+// --strict-reconfig-check, then proposed as one conf change, whose outcome the proposer hears. What is allowed is decided again
+// when the entry is applied (membership.h). Owner: core loop.
+// Source: wire-and-disk 2.3, 3.8; feature map 3.10; etcd server/etcdserver/server.go.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "peer/fetch.h"
+#include "server/membership.h"
+
+namespace server {
+
+class Node;
+
+inline constexpr base::Duration kHealthInterval = std::chrono::seconds(5);  // connected for so long counts as healthy
+inline constexpr double kLearnerReadyPart = 0.9;                            // of the leader's log
+inline constexpr base::Duration kRemovedStopDelay = std::chrono::seconds(1);  // the others learn of it first
+
+// Whether enough voters have ever started for the cluster to survive the change; etcd's counting.
+bool may_add_voter(const Membership& membership);
+bool may_remove_voter(const Membership& membership, base::NodeId id);
+bool may_promote(const Membership& membership);
+
+class Reconfiguration {
+ public:
+  // Ok, or an error as it goes on the wire.
+  using Done = std::function<void(const base::Status&)>;
+
+  explicit Reconfiguration(Node& node) : node_(node) {}
+
+  void add(const Member& member, Done done);
+  void remove(base::NodeId id, Done done);
+  void update(base::NodeId id, const std::vector<std::string>& peer_urls, Done done);
+  // On a follower: asks the leader over HTTP until it decides or the request times out. `token`: of the caller, may be "".
+  void promote(base::NodeId id, const std::string& token, Done done);
+  // The same for a member that asks us. kFailedPrecondition `etcdserver: not leader` when we do not lead.
+  void promote_as_leader(base::NodeId id, Done done);
+  // Hands leadership to a voter; done when it leads. Errors: not leader, bad leader transferee, and a timeout.
+  void move_leader(base::NodeId to, base::Duration timeout, Done done);
+  // Before a graceful stop: to the voter that was connected longest. Ok where there is nothing to hand over.
+  void hand_over(Done done);
+
+ private:
+  struct Promotion;
+  void propose(raft::ConfChange change, Done done);
+  void ask_leader(std::shared_ptr<Promotion> promotion);
+  void ask_leader_again(std::shared_ptr<Promotion> promotion);
+  void wait_for_leader(base::NodeId old_leader, base::NodeId to, base::Instant began, base::Instant deadline, Done done);
+  base::Status check_add(const Member& member) const;
+  base::Status check_remove(base::NodeId id) const;
+  base::Status check_promote(base::NodeId id) const;
+  size_t connected_voters() const;
+
+  Node& node_;
+};
+
+}  // namespace server
