@@ -145,6 +145,13 @@ run: deps  ## set up, build and run a member on the default ports, data in ./def
 	@$(MAKE) --no-print-directory all
 	@exec $(OUT)/bin/etcd $(ARGS)
 
+# The lines of the Procfile without a process manager; Ctrl-C ends them all.
+.PHONY: cluster
+cluster: deps  ## set up, build and run three members (Procfile): clients at 127.0.0.1:2379, 22379, 32379
+	@$(MAKE) --no-print-directory all
+	@trap 'kill $$(jobs -p) 2>/dev/null; wait' EXIT; trap exit INT TERM; \
+	  while IFS=: read -r name line; do sh -c "exec$$line" & done < <(grep -v '^#' Procfile); wait
+
 # --- compiling ----------------------------------------------------------------------------------------------------------------
 # One precompiled header for everything; a file must still include what it uses (`make NO_PCH=1` builds without).
 PCH_DIR := build/pch/$(if $(KIND),$(KIND),release)$(subst -,_,$(OPT))

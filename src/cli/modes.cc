@@ -27,7 +27,8 @@ struct Word {
   const char* mode;
   bool kept;
 };
-constexpr Word kWords[] = {{"ctl", "etcdctl", false}, {"utl", "etcdutl", false}, {"benchmark", "benchmark", false}, {"snapshot", "etcdctl", true}};
+constexpr Word kWords[] = {
+    {"ctl", "etcdctl", false}, {"utl", "etcdutl", false}, {"benchmark", "benchmark", false}, {"snapshot", "etcdctl", true}};
 
 const Mode* find_mode(std::string_view name) {
   for (const Mode& mode : kModes) {
@@ -51,8 +52,9 @@ int run_without(const Mode& mode, int argc, char** argv, int skipped) {
 }
 
 void print_help() {
-  std::printf("usage: etcd [flags]                run a member; etcd --help lists the flags\n"
-              "       etcd server start [flags]   the same\n");
+  std::printf(
+      "usage: etcd [flags]                run a member; etcd --help lists the flags\n"
+      "       etcd server start [flags]   the same\n");
   for (const Word& word : kWords) {
     std::printf("       etcd %-9s ...          %s; the same as %s%s\n", word.word, find_mode(word.mode)->what, word.mode,
                 word.kept ? (std::string(" ") + word.word).c_str() : "");

@@ -89,6 +89,12 @@ class Man(unittest.TestCase):
                 local = run(program, name, "--help").split("Global Flags")[0]
                 self.assertEqual(sorted(listed(local) - {"--help"}), sorted(flags))
 
+    def test_etcdutl(self):
+        program = harness.CTL.removesuffix("etcdctl") + "etcdutl"
+        described = tags(plain("etcdutl.1"))
+        shown = listed(run(program, "snapshot", "restore", "--help")) - {"--help"}
+        self.assertEqual(sorted(shown), sorted(described))
+
     @unittest.skipUnless(harness.is_ours(), "real etcdctl has commands of later issues")
     def test_each_command_stands_in_the_page(self):
         commands = run(harness.CTL, "--help").split("Key-value commands")[1]
