@@ -98,6 +98,7 @@ class Leases final : public mvcc::LeaseHooks {
   void add_wait(std::vector<Wait>& waits, Wait wait);
   void end_waits(std::vector<Wait>& waits, const base::Status& status);
   void finish_renewal(base::LeaseId id, Renewed done);
+  void renewed();
   base::Result<Found> look_up(base::LeaseId id, bool with_keys) const;
   void arm();
   void scan();

@@ -8,34 +8,15 @@
 #include <string>
 
 #include "base/log.h"
-#include "base/rng.h"
-#include "io/mem_disk.h"
-#include "mvcc/request.h"
-#include "rpc.pb.h"
-#include "server/data_dir.h"
-#include "server/metrics.h"
-#include "server/node.h"
-#include "sim/sim_loop.h"
+#include "sim/sim_member.h"
 
 namespace {
 
-using base::Duration;
 using base::Status;
-using namespace std::chrono_literals;
 
 constexpr int kCutsPerSeed = 6;
 constexpr int kInFlightMax = 20;
 constexpr int kKeys = 30;
-
-server::Config small_config() {
-  server::Config config = server::Config::defaults();
-  config.name = "sim";
-  config.data_dir = "/data";
-  config.initial_cluster = "sim=http://localhost:2380";
-  config.snapshot_count = 60;  // so that snapshots and segment releases happen within a test
-  config.snapshot_catchup_entries = 20;
-  return config;
-}
 
 // What one run of the member did, as its clients saw it.
 struct History {
@@ -74,28 +55,9 @@ class CompactWaiter final : public server::Waiter {
   const int64_t revision_;
 };
 
-class Machine {
+class Machine final : public sim::SimMember {
  public:
-  explicit Machine(uint64_t seed) : rng_(seed), config_(small_config()) {}
-
-  // From the disk as it is to a member that serves; false with a reason: it refused to start.
-  Status boot() {
-    loop_ = std::make_unique<sim::SimLoop>(clock_);
-    disk_worker_ = std::make_unique<sim::SimWorker>(*loop_, rng_, 2ms);
-    helper_worker_ = std::make_unique<sim::SimWorker>(*loop_, rng_, 30ms);
-    metrics_ = std::make_unique<server::Metrics>(config_);
-    base::Result<server::DataDir> data = server::open_data_dir(config_, disk_, server::AskPeer());
-    if (!data.ok()) return data.status();
-    auto node = server::Node::open(
-        config_, server::Environment{*loop_, *disk_worker_, *helper_worker_, disk_, rng_.next(), *metrics_}, std::move(*data));
-    if (!node.ok()) return node.status();
-    node_ = std::move(*node);
-    bool ready = false;
-    node_->start([&ready] { ready = true; });
-    for (int i = 0; i < 100000 && !ready; ++i) REQUIRE(loop_->step());
-    REQUIRE(ready);
-    return {};
-  }
+  explicit Machine(uint64_t seed) : SimMember(sim::small_config(), seed) {}
 
   // Load until `events` have happened, or the power fails in the middle of a write.
   void load(History& history, uint64_t events) {
@@ -106,27 +68,6 @@ class Machine {
       if (rng_.one_in(200) && node_->store().current_revision() > 5) compact(history);
       if (!loop_->step()) break;
     }
-  }
-
-  void power_cut() {
-    loop_->clear();
-    node_.reset();
-    disk_.power_cut(rng_);
-  }
-
-  server::Node& node() { return *node_; }
-  base::Rng& rng() { return rng_; }
-
-  std::string value_at(const std::string& key, int64_t revision) {
-    wire::RangeRequest request;
-    request.key = key;
-    request.revision = revision;
-    const std::string bytes = wire::encode(request);
-    auto reply = mvcc::execute_read(node_->store(), wire::Op::kRange, bytes);
-    if (!reply.ok()) return "error: " + std::string(reply.status().text());
-    etcdserverpb::RangeResponse response;
-    REQUIRE(response.ParseFromString(reply->fields));
-    return response.kvs_size() == 0 ? "absent" : response.kvs(0).value();
   }
 
  private:
@@ -147,15 +88,6 @@ class Machine {
     history.compaction_proposed = std::max(history.compaction_proposed, request.revision);
     node_->propose(wire::Op::kCompaction, wire::encode(request), std::make_unique<CompactWaiter>(history, request.revision));
   }
-
-  base::Rng rng_;
-  io::MemDisk disk_;
-  const server::Config config_;
-  sim::SimClock clock_;
-  std::unique_ptr<sim::SimLoop> loop_;
-  std::unique_ptr<sim::SimWorker> disk_worker_, helper_worker_;
-  std::unique_ptr<server::Metrics> metrics_;
-  std::unique_ptr<server::Node> node_;
 };
 
 void run_seed(uint64_t seed) {
