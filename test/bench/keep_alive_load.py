@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Renews one lease over one stream, so many requests under way: keep_alive_load.py URL LEASE COUNT UNDER_WAY. Prints renewals/s."""
+"""Renews one lease over one stream, so many requests under way; prints renewals/s.
+
+usage: keep_alive_load.py URL LEASE COUNT UNDER_WAY
+"""
 
 import struct
 import sys
