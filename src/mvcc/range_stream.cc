@@ -37,6 +37,7 @@ RangeStream::RangeStream(Store& store, const wire::RangeRequest& request, size_t
 }
 
 Result<bool> RangeStream::next(wire::ResponseHeader header, std::string* out) {
+  ++store_.counters().ranges;
   const int64_t current = store_.current_revision();
   const int64_t asked = request_.revision;
   if (asked > current) return errors::future_revision();
@@ -83,6 +84,7 @@ Result<bool> RangeStream::next(wire::ResponseHeader header, std::string* out) {
     if (response.more) {
       chunk.key = key_;
       chunk.count_only = true;
+      ++store_.counters().ranges;
       RangeReader rest(store_, chunk, at);
       status = measure(rest);
       if (!status.ok()) return status;

@@ -21,6 +21,7 @@ Result<Reply> run_put(Store& store, std::string_view body, Answer answer) {
   wire::PutRequest request;
   if (!wire::parse(body, request)) return errors::malformed();
   Status status = Txn::check_put(store, request);
+  if (status == errors::key_not_found()) ++store.counters().ranges;  // It looked.
   if (!status.ok()) return status;
   Store::WriteTxn write(store);
   const PutOutcome outcome = run_put(store, write, request, answer);
@@ -37,6 +38,7 @@ Result<Reply> run_delete(Store& store, std::string_view body, Answer answer) {
   wire::DeleteRangeRequest request;
   if (!wire::parse(body, request)) return errors::malformed();
   std::vector<PairBytes> prev;
+  const CountedTxn counted(store.counters());
   if (request.prev_kv && answer == Answer::kWanted) {
     Status status = read_pairs(store, request.key, request.range_end, store.current_revision(), &prev);
     if (!status.ok()) base::fatal("cannot read the store: " + status.to_string());
@@ -54,11 +56,17 @@ Result<Reply> run_delete(Store& store, std::string_view body, Answer answer) {
   return reply;
 }
 
+// The reads before the writes count as a transaction of their own.
+Status prepare(const Store& store, Txn& txn) {
+  const CountedTxn counted(store.counters());
+  return txn.prepare();
+}
+
 Result<Reply> run_txn(Store& store, std::string_view body, Answer answer) {
   wire::TxnRequest request;
   if (!wire::parse(body, request)) return errors::malformed();
   Txn txn(store, request, answer);
-  Status status = txn.prepare();
+  Status status = prepare(store, txn);
   if (!status.ok()) return status;
   Store::WriteTxn write(store);
   Result<Reply> reply = txn.run(&write);
@@ -71,6 +79,7 @@ Result<Reply> run_compaction(Store& store, std::string_view body) {
   if (!wire::parse(body, request)) return errors::malformed();
   Status status = store.compact(request.revision);
   if (!status.ok()) return status;
+  ++store.counters().ranges;  // etcd reads the revision of its answer with one.
   return Reply{store.current_revision(), {}};
 }
 
@@ -87,6 +96,7 @@ Status read_inline(RangeReader& reader, std::string* fields) {
 }
 
 Result<Reply> run_range(const Store& store, const wire::RangeRequest& request, Answer answer) {
+  ++store.counters().ranges;
   const Result<int64_t> at = resolve(store, request.revision);
   if (!at.ok()) return at.status();
   Reply reply{store.current_revision(), {}};
@@ -112,6 +122,7 @@ bool is_get(const wire::RangeRequest& request) {
 }  // namespace
 
 Result<RangeAnswer> open_range(Store& store, const wire::RangeRequest& request) {
+  ++store.counters().ranges;
   RangeAnswer answer;
   answer.reply.revision = store.current_revision();
   if (is_get(request)) {
@@ -177,6 +188,7 @@ Result<Reply> execute_read(const Store& store, wire::Op op, std::string_view bod
   VERIFY(op == wire::Op::kTxn);
   wire::TxnRequest request;
   if (!wire::parse(body, request)) return errors::malformed();
+  const CountedTxn counted(store.counters());
   Txn txn(store, request, Answer::kWanted);
   Status status = txn.prepare();
   if (!status.ok()) return status;

@@ -240,6 +240,7 @@ void Store::WriteTxn::put(std::string_view key, std::string_view value, LeaseId 
 
 int64_t Store::WriteTxn::delete_range(std::string_view key, std::string_view range_end) {
   VERIFY(!committed_);
+  ++store_.statistics_.deletes;
   const KeyRange range = KeyRange::of(key, range_end);
   if (range.single) {
     KeyRecord* record = store_.index_.find(key);
@@ -273,7 +274,6 @@ void Store::WriteTxn::erase(KeyRecord& record) {
   store_.backend_.put(RowKey(revision, true).view(), bytes);
   store_.hot_.drop(record);
   store_.index_.bury(record, make_version(revision, bytes.size(), true, false));
-  ++store_.statistics_.deletes;
   if (store_.observer_ == nullptr) return;
   auto pair = std::make_shared<const std::string>(wire::encode(wire::KeyValue{key, 0, main_, 0, {}, 0}));
   events_.push_back({true, key, std::move(pair), 0, before.revision(), std::move(prev_pair)});

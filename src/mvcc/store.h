@@ -71,12 +71,30 @@ class Observer {
 
 // Counters since the start, for metrics.
 struct Statistics {
+  uint64_t ranges = 0;   // reads of pairs, those of compares and of prev_kv included
   uint64_t puts = 0;
-  uint64_t deletes = 0;
+  uint64_t deletes = 0;  // of ranges, whatever they found
+  uint64_t txns = 0;     // what did more than one of these at a time
   uint64_t put_bytes = 0;           // keys and values
   uint64_t compacted_versions = 0;  // rows erased by compactions
   uint64_t hot_hits = 0;
   uint64_t hot_misses = 0;
+};
+
+// Counts one transaction, from its making to its end, if it did more than one operation.
+class CountedTxn {
+ public:
+  explicit CountedTxn(Statistics& statistics) : statistics_(statistics), before_(operations()) {}
+  ~CountedTxn() {
+    if (operations() - before_ > 1) ++statistics_.txns;
+  }
+  CountedTxn(const CountedTxn&) = delete;
+  CountedTxn& operator=(const CountedTxn&) = delete;
+
+ private:
+  uint64_t operations() const { return statistics_.ranges + statistics_.puts + statistics_.deletes; }
+  Statistics& statistics_;
+  const uint64_t before_;
 };
 
 class Store {
@@ -120,6 +138,7 @@ class Store {
   PairBytes load(const KeyRecord& record, const Version& version) const;
 
   const KeyIndex& index() const { return index_; }
+  Statistics& counters() const { return statistics_; }
   storage::Backend& backend() const { return backend_; }
   const Options& options() const { return options_; }
   bool lease_exists(base::LeaseId id) const { return leases_ != nullptr && leases_->exists(id); }
@@ -183,6 +202,7 @@ class Store::WriteTxn {
   Revision next_revision();
 
   Store& store_;
+  const CountedTxn counted_{store_.statistics_};
   const int64_t main_;
   int64_t sub_ = 0;
   bool committed_ = false;

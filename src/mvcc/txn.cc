@@ -101,6 +101,7 @@ class Deleted {
 // -----------------------------------------------------------------------------------------------------------------
 
 bool Txn::holds(const Compare& compare) const {
+  ++store_.counters().ranges;
   const KeyRange range = KeyRange::of(compare.key, compare.range_end);
   const KeyIndex& index = store_.index();
   bool any = false;
@@ -162,6 +163,7 @@ Status Txn::check(const TxnRequest& request, size_t* at, Deleted* deleted) const
       if (range->revision != 0 && range->revision < store_.compact_revision()) return errors::compacted();
     } else if (const auto* put = std::get_if<wire::PutRequest>(&op)) {
       status = check_put(store_, *put);
+      if (put->ignore_value || put->ignore_lease || put->prev_kv) ++store_.counters().ranges;
       if (deleted != nullptr && status.ok()) {
         if ((put->ignore_value || put->ignore_lease) && deleted->contains(put->key)) return errors::key_not_found();
         deleted->put(put->key);
@@ -194,6 +196,7 @@ std::string_view Txn::keep(PairBytes pair) { return *answered_.emplace_back(std:
 Status Txn::range(const wire::RangeRequest& request, int64_t revision, wire::RangeResponse* out) {
   out->header.revision = revision;
   if (answer_ == Answer::kUnread) return {};
+  ++store_.counters().ranges;
   RangeReader reader(store_, request, request.revision > 0 ? request.revision : revision);
   for (;;) {
     const Result<bool> known = reader.measure();
@@ -211,6 +214,7 @@ Status Txn::range(const wire::RangeRequest& request, int64_t revision, wire::Ran
 PutOutcome run_put(const Store& store, Store::WriteTxn& write, const wire::PutRequest& request, Answer answer) {
   PutOutcome outcome;
   const bool keep_old = request.ignore_value || request.ignore_lease;
+  if (keep_old || request.prev_kv) ++store.counters().ranges;
   if (!keep_old && (!request.prev_kv || answer == Answer::kUnread)) {
     write.put(request.key, request.value, LeaseId(request.lease));
     return outcome;
@@ -230,6 +234,7 @@ PutOutcome run_put(const Store& store, Store::WriteTxn& write, const wire::PutRe
 
 Status read_pairs(const Store& store, std::string_view key, std::string_view range_end, int64_t revision,
                   std::vector<PairBytes>* out) {
+  ++store.counters().ranges;
   wire::RangeRequest request;
   request.key = key;
   request.range_end = range_end;

@@ -13,9 +13,7 @@ using Kind = CallMessage::Kind;
 
 namespace detail {
 
-void DropUnary::operator()(UnaryState* state) const {
-  state->finish(Status(Code::kInternal, "rpc: the call was dropped"));
-}
+void DropUnary::operator()(UnaryState* state) const { state->finish(Status(Code::kInternal, "rpc: the call was dropped")); }
 
 }  // namespace detail
 
@@ -30,7 +28,7 @@ void Call::receive_at_home(CallMessage message) {
     case Kind::kStream:
       begin_observed();
       handle_ = std::make_shared<StreamHandle>(this, take_metadata());
-      net::spawn(loop_->home().get_executor(), "rpc stream handler", handle_->serve(method_, core_->observer));
+      net::spawn(loop_->home().get_executor(), "rpc stream handler", handle_->serve(method_, core_));
       break;
     case Kind::kMessage:
       handle_->message(std::move(message.bytes), message.number);
@@ -166,12 +164,14 @@ StreamHandle::StreamHandle(Call* call, Metadata metadata)
   context_.tls_common_name = tls_common_name_;
 }
 
-asio::awaitable<void> StreamHandle::serve(const Method* method, Server::CallObserver observer) {
+asio::awaitable<void> StreamHandle::serve(const Method* method, std::shared_ptr<ServerCore> core) {
+  method_ = method;
+  core_ = std::move(core);
   const base::Instant began = loop_->clock().now();
   const std::shared_ptr<StreamHandle> self = shared_from_this();
   std::shared_ptr<ServerStream> stream = self;
   Status status = co_await method->stream(std::move(stream));
-  if (observer) observer(method->path, true, status.code(), loop_->clock().now() - began);
+  if (core_->observer) core_->observer(method->path, true, status.code(), loop_->clock().now() - began);
   returned_ = true;
   if (!dead_) {
     CallMessage out;
@@ -190,8 +190,15 @@ void StreamHandle::release_if_done() {
   call->send_to_owner(Kind::kReleased);
 }
 
+void StreamHandle::observe_read() {
+  if (end_observed_) return;
+  end_observed_ = closed_ || inbox_.empty();
+  if (core_->message_observer) core_->message_observer(method_->path, true);
+}
+
 asio::awaitable<Result<std::optional<std::string>>> StreamHandle::read() {
   while (inbox_.empty() && !half_closed_ && !closed_) co_await readable_.wait();
+  observe_read();
   if (closed_) co_return why_;
   if (!inbox_.empty()) {
     Inbound first = std::move(inbox_.front());
@@ -217,6 +224,7 @@ bool StreamHandle::try_write(std::string prefix, std::shared_ptr<const std::stri
 }
 
 void StreamHandle::send(std::string bytes, std::shared_ptr<const std::string> shared) {
+  if (core_->message_observer) core_->message_observer(method_->path, false);
   queued_ += kMessagePrefixBytes + bytes.size() + (shared ? shared->size() : 0);
   if (queued_ > kStreamQueuedBytesMax) above_ = true;
   CallMessage out;

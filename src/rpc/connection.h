@@ -33,6 +33,7 @@ struct ServerCore {
   Registry registry;
   HttpHandler http_handler;
   Server::CallObserver observer;         // home only
+  Server::MessageObserver message_observer;  // home only
   std::atomic<size_t> request_bytes{0};  // held by calls now
   std::atomic<bool> stopping{false};
 };

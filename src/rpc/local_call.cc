@@ -117,8 +117,10 @@ class LocalUnaryCall final : public detail::UnaryState, public LocalUnary, publi
 
 // --- LocalStream ------------------------------------------------------------------------------------------------------------
 
-LocalStream::LocalStream(asio::io_context& home, const Method* method, LocalCaller caller, size_t message_bytes_max)
-    : method_(method),
+LocalStream::LocalStream(asio::io_context& home, std::shared_ptr<ServerCore> core, const Method* method, LocalCaller caller,
+                         size_t message_bytes_max)
+    : core_(std::move(core)),
+      method_(method),
       caller_(std::move(caller)),
       message_bytes_max_(message_bytes_max),
       deadline_(home),
@@ -185,8 +187,15 @@ void LocalStream::end(Status why) {
   close();
 }
 
+void LocalStream::observe_read() {
+  if (end_observed_) return;
+  end_observed_ = closed_ || inbox_.empty();
+  if (core_->message_observer) core_->message_observer(method_->path, true);
+}
+
 asio::awaitable<Result<std::optional<std::string>>> LocalStream::read() {
   while (inbox_.empty() && !send_closed_ && !closed_) co_await readable_.wait();
+  observe_read();
   if (closed_) co_return why_;
   if (!inbox_.empty()) {
     std::string first = std::move(inbox_.front());
@@ -212,6 +221,7 @@ bool LocalStream::try_write(std::string prefix, std::shared_ptr<const std::strin
 }
 
 void LocalStream::queue(std::string bytes, std::shared_ptr<const std::string> shared) {
+  if (core_->message_observer) core_->message_observer(method_->path, false);
   Outbound out{std::move(bytes), std::move(shared)};
   queued_ += out.size();
   if (queued_ > kStreamQueuedBytesMax) above_ = true;
@@ -281,7 +291,7 @@ std::shared_ptr<LocalUnary> LocalCalls::call(std::string_view path, LocalCaller 
 
 std::shared_ptr<LocalStream> LocalCalls::open(std::string_view path, LocalCaller caller) {
   const Method* method = core_->registry.find(path);
-  const auto stream = std::make_shared<LocalStream>(home_, method, std::move(caller), message_bytes_max_);
+  const auto stream = std::make_shared<LocalStream>(home_, core_, method, std::move(caller), message_bytes_max_);
   const std::optional<base::Duration>& timeout = stream->caller_.timeout;
   if (method == nullptr || !method->stream) {
     stream->cancel(Status(Code::kUnimplemented, core_->registry.unknown_text(path)));

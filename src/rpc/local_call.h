@@ -49,7 +49,8 @@ class LocalUnary {
 // A streaming call: the handler has the ServerStream, the caller the rest.
 class LocalStream final : public ServerStream, public std::enable_shared_from_this<LocalStream> {
  public:
-  LocalStream(asio::io_context& home, const Method* method, LocalCaller caller, size_t message_bytes_max);
+  LocalStream(asio::io_context& home, std::shared_ptr<ServerCore> core, const Method* method, LocalCaller caller,
+              size_t message_bytes_max);
 
   // --- the caller's side
   // Hands over a request message; waits while kLocalInboxMessagesMax are unread. An error: the stream is over.
@@ -85,8 +86,10 @@ class LocalStream final : public ServerStream, public std::enable_shared_from_th
   };
   void queue(std::string bytes, std::shared_ptr<const std::string> shared);
   void returned(base::Status status);  // by the handler
+  void observe_read();
   void close();
 
+  const std::shared_ptr<ServerCore> core_;
   const Method* method_;
   LocalCaller caller_;
   CallContext context_;
@@ -101,6 +104,7 @@ class LocalStream final : public ServerStream, public std::enable_shared_from_th
   bool above_ = false;  // queued_ has been over the limit since drained_ was called last
   bool send_closed_ = false;
   bool closed_ = false;
+  bool end_observed_ = false;
   bool ended_ = false;  // status_ is final
   base::Status why_;    // of close_send or close
   base::Status status_;

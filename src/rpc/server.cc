@@ -159,6 +159,11 @@ void Server::set_call_observer(CallObserver observer) {
   impl_->core->observer = std::move(observer);
 }
 
+void Server::set_message_observer(MessageObserver observer) {
+  VERIFY(impl_->listeners.empty());
+  impl_->core->message_observer = std::move(observer);
+}
+
 void Server::listen(std::unique_ptr<net::Listener> listener, ServerOptions options) {
   impl_->last_port = listener->port();
   impl_->start(std::move(listener), std::move(options));

@@ -219,6 +219,10 @@ class Server {
   using CallObserver =
       std::function<void(std::string_view path, bool streaming, std::optional<base::Code> ended, base::Duration took)>;
   void set_call_observer(CallObserver observer);
+  // Called on the home loop for each message of a streaming call: read() by the handler (its end and its failure count once,
+  // as one) or written. Unary calls have one each way and are not told.
+  using MessageObserver = std::function<void(std::string_view path, bool received)>;
+  void set_message_observer(MessageObserver observer);
 
  private:
   class Impl;

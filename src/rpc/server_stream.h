@@ -28,7 +28,7 @@ class StreamHandle final : public ServerStream, public std::enable_shared_from_t
   void end(base::Status why) override;
 
   // From the call.
-  asio::awaitable<void> serve(const Method* method, Server::CallObserver observer);
+  asio::awaitable<void> serve(const Method* method, std::shared_ptr<ServerCore> core);
   void message(std::string bytes, uint64_t owed);
   void half_closed(base::Status why);
   void sent(uint64_t bytes);
@@ -40,12 +40,15 @@ class StreamHandle final : public ServerStream, public std::enable_shared_from_t
     uint64_t owed;
   };
   void send(std::string bytes, std::shared_ptr<const std::string> shared);
+  void observe_read();
   void release_if_done();
 
   Call* call_;  // null once released
   std::shared_ptr<NetLoop> loop_;
   CallContext context_;
   Metadata metadata_;
+  const Method* method_ = nullptr;    // set by serve(), as the next
+  std::shared_ptr<ServerCore> core_;
   std::string peer_, tls_common_name_;
   std::deque<Inbound> inbox_;
   net::Wake readable_, writable_;
@@ -54,6 +57,7 @@ class StreamHandle final : public ServerStream, public std::enable_shared_from_t
   size_t queued_ = 0;
   bool above_ = false;  // queued_ has been over the limit since drained_ was called last
   bool half_closed_ = false;
+  bool end_observed_ = false;
   bool closed_ = false;
   bool dead_ = false;      // the owner half has said its last word
   bool returned_ = false;  // the handler has

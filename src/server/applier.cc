@@ -30,7 +30,12 @@ bool read(std::string_view bytes, Message* out) {
 
 Status malformed() { return Status(Code::kInternal, "etcdserver: the log entry holds a malformed request"); }
 
-// etcd's names of requests in metrics and logs.
+constexpr std::string_view kV2MemberPrefix = "/0/members/";
+constexpr std::string_view kV2AttributesSuffix = "/attributes";
+constexpr std::string_view kV2VersionPath = "/0/version";
+
+}  // namespace
+
 std::string_view op_name(wire::Op op) {
   using wire::Op;
   switch (op) {
@@ -61,12 +66,6 @@ std::string_view op_name(wire::Op op) {
   }
 }
 
-constexpr std::string_view kV2MemberPrefix = "/0/members/";
-constexpr std::string_view kV2AttributesSuffix = "/attributes";
-constexpr std::string_view kV2VersionPath = "/0/version";
-
-}  // namespace
-
 void Applier::apply(base::Index index, base::Term term, const std::shared_ptr<const std::string>& data) {
   node_.set_consistent_index(index, term);
   if (data == nullptr || data->empty()) return node_.on_empty_entry(term);
@@ -79,8 +78,13 @@ void Applier::apply(base::Index index, base::Term term, const std::shared_ptr<co
   Outcome outcome = execute(request);
   const base::Instant after = clock.now();
   const bool good = outcome.status.ok();
-  OpMetrics& metrics = metrics_of(request.op);
-  metrics.apply[good || outcome.status.code() == Code::kOutOfRange]->observe_ns((after - before).count());
+  OpMetrics& metrics = metrics_[request.op];
+  const bool applied = good || outcome.status == mvcc::errors::compacted();
+  if (metrics[applied] == nullptr) {
+    metrics[applied] =
+        &node_.metrics().apply_duration.with({"v3", std::string(op_name(request.op)), applied ? "true" : "false"});
+  }
+  metrics[applied]->observe_ns((after - before).count());
   if (after - before > node_.config().warning_apply_duration) {
     node_.metrics().slow_apply.add();
     base::log::warn("apply request took too long",
@@ -93,21 +97,8 @@ void Applier::apply(base::Index index, base::Term term, const std::shared_ptr<co
                      {"error", outcome.status}});
   }
   if (waiter == nullptr) return;
-  metrics.request[good]->observe_ns((after - (deadline - node_.request_timeout())).count());
+  node_.metrics().record_request(op_name(request.op), true, after - (deadline - node_.request_timeout()));
   waiter->done(std::move(outcome));
-}
-
-// The counters of one kind of request, found once.
-Applier::OpMetrics& Applier::metrics_of(wire::Op op) {
-  OpMetrics& metrics = metrics_[op];
-  if (metrics.apply[0] == nullptr) {
-    const std::string name(op_name(op));
-    for (const bool good : {false, true}) {
-      metrics.apply[good] = &node_.metrics().apply_duration.with({"v3", name, good ? "true" : "false"});
-      metrics.request[good] = &node_.metrics().request_duration.with({name, good ? "true" : "false"});
-    }
-  }
-  return metrics;
 }
 
 // The filters before the store (wire-and-disk 5.3): what an active alarm forbids.
@@ -181,7 +172,6 @@ Outcome Applier::execute_kv(const wire::InternalRequest& request) {
   base::Result<mvcc::Reply> reply = mvcc::execute(node_.store(), request.op, request.body);
   if (!reply.ok()) return {reply.status(), 0, {}};
   if (request.op == wire::Op::kCompaction) node_.maintainer().on_compaction();
-  if (request.op == wire::Op::kTxn) node_.metrics().txn_total.add();
   return {Status(), reply->revision, std::move(reply->fields)};
 }
 

@@ -19,6 +19,9 @@ namespace server {
 
 class Node;
 
+// etcd's names of requests in metrics and logs.
+std::string_view op_name(wire::Op op);
+
 class Applier {
  public:
   explicit Applier(Node& node) : node_(node) {}
@@ -31,10 +34,7 @@ class Applier {
   void save_conf_state(const raft::ConfState& state);
 
  private:
-  struct OpMetrics {  // [0]: failed, [1]: good
-    std::array<base::metrics::Histogram*, 2> apply{}, request{};
-  };
-  OpMetrics& metrics_of(wire::Op op);
+  using OpMetrics = std::array<base::metrics::Histogram*, 2>;  // [0]: failed, [1]: good; null until one was
   Outcome execute(const wire::InternalRequest& request);
   Outcome execute_kv(const wire::InternalRequest& request);
   Outcome execute_alarm(std::string_view body);

@@ -36,20 +36,28 @@ class WriteWaiter final : public Waiter {
 // A Range, or a Txn that only reads: executed here, never logged.
 class KvReader final : public Reader {
  public:
-  KvReader(Node& node, Op op, rpc::UnaryCall call) : node_(node), op_(op), call_(std::move(call)) {}
+  KvReader(Node& node, Op op, rpc::UnaryCall call) : node_(node), op_(op), call_(std::move(call)), began_(clock().now()) {}
   void read(const Status& status) override {
-    if (!status.ok()) return call_.finish(status);
+    if (!status.ok()) {
+      if (op_ == Op::kRange) node_.metrics().record_request("Range", false, clock().now() - began_);
+      return call_.finish(status);
+    }
     if (call_.cancelled()) return call_.finish(Status(Code::kCancelled, "context canceled"));
-    if (op_ == Op::kRange) return answer_range(node_, std::move(call_));
+    if (op_ == Op::kRange) return answer_range(node_, std::move(call_), began_);
+    const base::Instant before = clock().now();
     base::Result<mvcc::Reply> reply = mvcc::execute_read(node_.store(), op_, call_.request());
+    node_.metrics().record_request("ReadonlyTxn", reply.ok(), clock().now() - before);
     if (!reply.ok()) return call_.finish(reply.status());
     answer(node_, call_, reply->revision, reply->fields);
   }
 
  private:
   Node& node_;
+  const base::Clock& clock() const { return node_.environment().loop.clock(); }
+
   const Op op_;
   rpc::UnaryCall call_;
+  const base::Instant began_;
 };
 
 class CompactWaiter final : public Waiter {
@@ -83,8 +91,7 @@ bool begin_kv(const Node& node, rpc::UnaryCall& call, Op op, OnLearner on_learne
 void range(Node& node, rpc::UnaryCall call) {
   mvcc::Checked checked;
   if (!begin_kv(node, call, Op::kRange, OnLearner::kServed, &checked)) return;
-  node.metrics().range_total.add();
-  if (checked.serializable) return answer_range(node, std::move(call));
+  if (checked.serializable) return answer_range(node, std::move(call), node.environment().loop.clock().now());
   if (node.is_learner()) return call.finish(errors::learner_unsupported());
   node.linearizable_read(std::make_unique<KvReader>(node, Op::kRange, std::move(call)));
 }

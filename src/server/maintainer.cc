@@ -158,7 +158,7 @@ void Maintainer::finish() {
   const base::Duration took = node_.environment().loop.clock().now() - work->began;
   const Status& status = work->task->status();
   if (work->compaction == nullptr) {
-    work->duration->observe_ns(took.count());
+    if (status.ok()) work->duration->observe_ns(took.count());
     work->done(status);
   } else if (!status.ok()) {
     base::fatal("store: compaction met damage: " + status.to_string());

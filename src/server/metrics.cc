@@ -67,8 +67,7 @@ constexpr Method kMethods[] = {
 }  // namespace
 
 base::metrics::Buckets Metrics::default_buckets() {
-  return std::make_shared<const std::vector<double>>(
-      std::vector<double>{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10});
+  return std::make_shared<const std::vector<double>>(std::vector<double>{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10});
 }
 
 Metrics::Metrics(const Config& config) {
@@ -79,8 +78,7 @@ Metrics::Metrics(const Config& config) {
     feature_enabled.with({std::string(spec.name), std::string(spec.stage)}).set(config.feature_gates.enabled(feature) ? 1 : 0);
   }
   for (const bool beta : {false, true}) {
-    feature_enabled.with({beta ? "AllBeta" : "AllAlpha", beta ? "BETA" : "ALPHA"})
-        .set(config.feature_gates.all(beta) ? 1 : 0);
+    feature_enabled.with({beta ? "AllBeta" : "AllAlpha", beta ? "BETA" : "ALPHA"}).set(config.feature_gates.all(beta) ? 1 : 0);
   }
   server_version.with({std::string(kVersion)}).set(1);
   server_go_version.with({compiler_text()}).set(1);
@@ -121,6 +119,17 @@ const GrpcMethodMetrics* Metrics::grpc_method(std::string_view path) const {
 void Metrics::record_health_check(const std::string& kind, const std::string& name, bool healthy) {
   healthcheck.with({kind, name}).set(healthy ? 1 : 0);
   healthchecks.with({kind, name, healthy ? "success" : "error"}).add();
+}
+
+void Metrics::record_range(bool good, base::Duration took) {
+  if (range_[good] == nullptr) range_[good] = &range_duration.with({good ? "true" : "false"});
+  range_[good]->observe_ns(took.count());
+}
+
+void Metrics::record_request(std::string_view type, bool good, base::Duration took) {
+  base::metrics::Histogram*& row = request_[{type, good}];
+  if (row == nullptr) row = &request_duration.with({std::string(type), good ? "true" : "false"});
+  row->observe_ns(took.count());
 }
 
 void Metrics::record_client_request(std::string_view kind, std::string_view client_api_version) {

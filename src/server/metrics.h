@@ -3,11 +3,14 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "base/process_metrics.h"
 #include "base/status.h"
@@ -25,9 +28,14 @@ struct GrpcMethodMetrics {
   base::metrics::Histogram* handling_seconds = nullptr;  // only with --metrics extensive
 
   // REQUIRES: from Metrics::grpc_method.
-  void begin() const { started->add(); }
-  void end(base::Code code, int64_t took_ns) const {
+  // A unary call has one message each way, an error counts as one.
+  void begin(bool streaming) const {
+    started->add();
+    if (!streaming) received->add();
+  }
+  void end(base::Code code, int64_t took_ns, bool streaming) const {
     handled[static_cast<size_t>(code)]->add();
+    if (!streaming) sent->add();
     if (handling_seconds != nullptr) handling_seconds->observe_ns(took_ns);
   }
 };
@@ -50,6 +58,10 @@ struct Metrics {
   const GrpcMethodMetrics* grpc_method(std::string_view path) const;
   // kind "livez" or "readyz".
   void record_health_check(const std::string& kind, const std::string& name, bool healthy);
+  // One Range executed, by itself and not in a transaction.
+  void record_range(bool good, base::Duration took);
+  // A request from its arrival to its answer. `type` is a literal. Of what is proposed only a refused proposal is not good.
+  void record_request(std::string_view type, bool good, base::Duration took);
   void record_client_request(std::string_view kind, std::string_view client_api_version);  // "unary", "stream"
   void set_server_id(std::string_view hex);
   void set_cluster_version(std::string_view minor);  // "3.7"
@@ -112,6 +124,15 @@ struct Metrics {
   Gauge db_total_size_in_use{registry, "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of the store that hold data."};
   Gauge db_open_read_transactions{registry, "etcd_mvcc_db_open_read_transactions", "Read snapshots open."};
   Gauge total_put_size{registry, "etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes put so far, keys and values."};
+  // Parts of etcd that are linked into its server and idle in it: always 0 there and here.
+  Counter v2_expires{registry, "etcd_debugging_store_expires_total", "Keys of the v2 store that expired."};
+  Counter v2_watch_requests{registry, "etcd_debugging_store_watch_requests_total", "Watches of the v2 store."};
+  Gauge v2_watchers{registry, "etcd_debugging_store_watchers", "Watchers of the v2 store."};
+  Gauge proxy_cache_hits{registry, "etcd_grpc_proxy_cache_hits_total", "Answers a gRPC proxy had in its cache."};
+  Gauge proxy_cache_keys{registry, "etcd_grpc_proxy_cache_keys_total", "Keys in the cache of a gRPC proxy."};
+  Gauge proxy_cache_misses{registry, "etcd_grpc_proxy_cache_misses_total", "Answers not in the cache of a gRPC proxy."};
+  Counter proxy_events_coalescing{registry, "etcd_grpc_proxy_events_coalescing_total", "Events a proxy sent once for many."};
+  Gauge proxy_watchers_coalescing{registry, "etcd_grpc_proxy_watchers_coalescing_total", "Watchers a gRPC proxy joined."};
   Gauge current_revision{registry, "etcd_debugging_mvcc_current_revision", "Revision of the store."};
   Gauge compact_revision{registry, "etcd_debugging_mvcc_compact_revision", "Revision of the last compaction."};
   Gauge watch_streams{registry, "etcd_debugging_mvcc_watch_stream_total", "Watch streams open."};
@@ -161,6 +182,11 @@ struct Metrics {
                                     base::metrics::exponential(0.001, 2, 14)};
   Histogram backend_commit_write_duration{registry, "etcd_debugging_disk_backend_commit_write_duration_seconds",
                                           "Time of a commit spent writing.", base::metrics::exponential(0.001, 2, 14)};
+  // The storage engine has neither phase: each commit spends no time in them.
+  Histogram backend_rebalance_duration{registry, "etcd_debugging_disk_backend_commit_rebalance_duration_seconds",
+                                       "Time of a commit spent rebalancing.", base::metrics::exponential(0.001, 2, 14)};
+  Histogram backend_spill_duration{registry, "etcd_debugging_disk_backend_commit_spill_duration_seconds",
+                                   "Time of a commit spent spilling.", base::metrics::exponential(0.001, 2, 14)};
   Histogram backend_snapshot_duration{registry, "etcd_disk_backend_snapshot_duration_seconds", "Time to make a snapshot.",
                                       base::metrics::exponential(.01, 2, 17)};
   Histogram defrag_duration{registry, "etcd_disk_backend_defrag_duration_seconds", "Time of a defragmentation.",
@@ -204,6 +230,8 @@ struct Metrics {
   void add_grpc_method(std::string_view service, std::string_view method, std::string_view type, bool extensive);
 
   std::unordered_map<std::string, GrpcMethodMetrics> grpc_methods_;
+  base::metrics::Histogram* range_[2] = {};
+  std::map<std::pair<std::string_view, bool>, base::metrics::Histogram*> request_;
   base::metrics::Counter* last_client_ = nullptr;
   std::string last_client_kind_, last_client_version_;
 };

@@ -207,7 +207,10 @@ Status Node::timeout_reason(base::Instant deadline) const {
 }
 
 void Node::expire_waits(base::Instant now) {
-  waiters_.expire(now, [this](base::Instant deadline) { return timeout_reason(deadline); });
+  waiters_.expire(now, [this](base::Instant deadline) {
+    environment_.metrics.proposals_failed.add();
+    return timeout_reason(deadline);
+  });
   reads_.expire(now, errors::timeout());
   leases_->expire_waits(now);
 }
@@ -222,8 +225,10 @@ void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> w
   }
   wire::RequestHeader header;
   header.id = request_ids_.next();
-  if (wire::internal_request_size(header, op, body.size()) > config_.max_request_bytes)
+  if (wire::internal_request_size(header, op, body.size()) > config_.max_request_bytes) {
+    environment_.metrics.record_request(op_name(op), true, base::Duration(0));  // As etcd counts it.
     return refuse(errors::request_too_large());
+  }
   auto data = std::make_shared<const std::string>(wire::encode_internal_request(header, op, body));
   Metrics& metrics = environment_.metrics;
   if (!held_.empty() || !driver_->propose(data).ok()) hold(header.id, std::move(data));
@@ -233,9 +238,7 @@ void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> w
 
 // No leader now, or leadership is being handed over: it is proposed when there is one, unless its time is over.
 void Node::hold(uint64_t request_id, std::shared_ptr<const std::string> data) {
-  if (held_.size() >= kHeldProposalsMax || held_bytes_ + data->size() > kHeldBytesMax) {
-    return environment_.metrics.proposals_failed.add();
-  }
+  if (held_.size() >= kHeldProposalsMax || held_bytes_ + data->size() > kHeldBytesMax) return;  // It fails by its deadline.
   held_bytes_ += data->size();
   held_.emplace_back(request_id, std::move(data));
 }
@@ -370,7 +373,11 @@ void Node::begin_commit() {
         run->took = clock.now() - before;
       },
       [this, commit, run, term = consistent_term_] {
-        environment_.metrics.backend_commit_duration.observe_ns(run->took.count());
+        Metrics& metrics = environment_.metrics;
+        metrics.backend_commit_duration.observe_ns(run->took.count());
+        metrics.backend_commit_write_duration.observe_ns(run->took.count());
+        metrics.backend_rebalance_duration.observe(0);
+        metrics.backend_spill_duration.observe(0);
         if (!run->done.ok())
           base::fatal("store: the state of the disk is unknown after a failed write: " + run->done.to_string());
         const Index durable(commit->tag());
@@ -520,6 +527,8 @@ void Node::stop(std::function<void()> done) {
 std::string Node::metrics_text() {
   Metrics& metrics = environment_.metrics;
   const mvcc::Statistics& statistics = store_->statistics();
+  metrics.range_total.set_total(statistics.ranges);
+  metrics.txn_total.set_total(statistics.txns);
   metrics.put_total.set_total(statistics.puts);
   metrics.delete_total.set_total(statistics.deletes);
   metrics.total_put_size.set(static_cast<double>(statistics.put_bytes));
@@ -528,8 +537,12 @@ std::string Node::metrics_text() {
   metrics.compact_revision.set(static_cast<double>(store_->compact_revision()));
   metrics.db_total_size.set(static_cast<double>(db_size_bytes()));
   metrics.db_total_size_in_use.set(static_cast<double>(db_size_in_use_bytes()));
-  metrics.db_open_read_transactions.set(static_cast<double>(big_reads));
+  metrics.db_open_read_transactions.set(static_cast<double>(1 + big_reads));  // One always reads the present.
   watchers_->refresh_metrics();
+  metrics.known_peers.clear();
+  for (const auto& [member, ignored] : membership().members()) {
+    metrics.known_peers.with({base::hex(id().value()), base::hex(member.value())}).set(1);
+  }
   metrics.is_learner.set(is_learner() ? 1 : 0);
   metrics.quota_backend_bytes.set(static_cast<double>(quota_bytes()));
   metrics.proposals_committed.set(static_cast<double>(committed_index().value()));

@@ -22,6 +22,22 @@ using rpc::HttpResponse;
 
 constexpr size_t kLeaseBodyBytesMax = 64 << 10;
 
+// A check that reads counts as a Range, as etcd's do.
+void count_read(const Node& node, base::Instant began, bool good) {
+  const base::Duration took = node.environment().loop.clock().now() - began;
+  node.metrics().record_request("Range", good, took);
+  if (!good) return;
+  ++node.store().counters().ranges;
+  node.metrics().record_range(true, took);
+}
+
+std::function<void(const Status&)> counted(const Node& node, base::Instant began, std::function<void(const Status&)> done) {
+  return [&node, began, done = std::move(done)](const Status& read) {
+    count_read(node, began, read.ok());
+    done(read);
+  };
+}
+
 std::string version_json(const Node& node) {
   nlohmann::ordered_json json;
   json["etcdserver"] = kVersion;
@@ -220,8 +236,9 @@ void Pages::serve_health(const Visit& visit) {
     base::log::warn("serving /health false; Range fails", {{"error", read}});
     answer("RANGE ERROR:" + std::string(read.text()));
   };
-  if (serializable) return on_read(node_.serializable_read_check());
-  node_.linearizable_barrier(on_read);
+  const base::Instant began = node_.environment().loop.clock().now();
+  if (!serializable) return node_.linearizable_barrier(counted(node_, began, on_read));
+  counted(node_, began, on_read)(node_.serializable_read_check());
 }
 
 void Pages::serve_checks(const Visit& visit, std::string_view root) {
@@ -254,7 +271,9 @@ void Pages::serve_checks(const Visit& visit, std::string_view root) {
     std::string lines;
     bool healthy = true;
     for (const Check& check : checks) {
+      const base::Instant began = node_.environment().loop.clock().now();
       const Status result = check.kind == Check::kLinearizableRead ? linearizable : run_local_check(node_, check.kind);
+      if (check.kind == Check::kSerializableRead) count_read(node_, began, result.ok());
       lines += result.ok() ? "[+]" + std::string(check.name) + " ok\n"
                            : "[-]" + std::string(check.name) + " failed: " + std::string(result.text()) + "\n";
       healthy = healthy && result.ok();
@@ -270,7 +289,7 @@ void Pages::serve_checks(const Visit& visit, std::string_view root) {
   };
   const bool wants_read =
       std::any_of(checks.begin(), checks.end(), [](const Check& check) { return check.kind == Check::kLinearizableRead; });
-  if (wants_read) return node_.linearizable_barrier(answer);
+  if (wants_read) return node_.linearizable_barrier(counted(node_, node_.environment().loop.clock().now(), answer));
   answer(Status());
 }
 

@@ -4,6 +4,7 @@
 #include "mvcc/request.h"
 #include "net/wake.h"
 #include "server/errors.h"
+#include "server/metrics.h"
 #include "server/proto_call.h"
 #include "server/services.h"
 
@@ -51,9 +52,20 @@ class RangeSource final : public rpc::ChunkSource {
   bool more_ = true;
 };
 
+// Since when a Range has been under way, and its execution.
+struct Timing {
+  base::Instant request, range;
+  void record(Node& node, bool good) const {
+    const base::Instant now = node.environment().loop.clock().now();
+    node.metrics().record_range(good, now - range);
+    node.metrics().record_request("Range", good, now - request);
+  }
+};
+
 // Finds out how big the answer is, in slices between which the loop does other work.
 struct Measuring : std::enable_shared_from_this<Measuring> {
-  Measuring(Node& n, rpc::UnaryCall c, mvcc::RangeAnswer a) : node(n), call(std::move(c)), answer(std::move(a)) {
+  Measuring(Node& n, rpc::UnaryCall c, mvcc::RangeAnswer a, Timing t)
+      : node(n), call(std::move(c)), answer(std::move(a)), timing(t) {
     ++node.big_reads;
   }
   ~Measuring() { --node.big_reads; }
@@ -61,6 +73,7 @@ struct Measuring : std::enable_shared_from_this<Measuring> {
     if (node.stopping()) return call.finish(errors::stopped());
     if (call.cancelled()) return call.finish(Status(Code::kCancelled, "context canceled"));
     Result<bool> known = answer.reader->measure();
+    if (!known.ok() || *known) timing.record(node, known.ok());
     if (!known.ok()) return call.finish(known.status());
     if (!*known) return node.environment().loop.post([self = shared_from_this()] { self->go_on(); });
     call.finish(std::make_unique<RangeSource>(node, std::move(answer.reader), answer.reply.revision));
@@ -68,10 +81,11 @@ struct Measuring : std::enable_shared_from_this<Measuring> {
   Node& node;
   rpc::UnaryCall call;
   mvcc::RangeAnswer answer;
+  const Timing timing;
 };
 
 asio::awaitable<Status> serve_range_stream(Node& node, std::shared_ptr<rpc::ServerStream> stream) {
-  Status admitted = admit(node, stream->context(), OnLearner::kRefused);
+  Status admitted = admit_stream(node, stream, OnLearner::kRefused);
   if (!admitted.ok()) co_return admitted;
   Result<std::optional<std::string>> first = co_await stream->read();
   if (!first.ok()) co_return first.status();
@@ -104,7 +118,9 @@ asio::awaitable<Status> serve_range_stream(Node& node, std::shared_ptr<rpc::Serv
   for (bool more = true; more;) {
     if (node.stopping()) co_return errors::stopped();
     std::string chunk;
+    const base::Instant before = node.environment().loop.clock().now();
     Result<bool> next = range.next(node.header(), &chunk);
+    node.metrics().record_range(next.ok(), node.environment().loop.clock().now() - before);
     if (!next.ok()) co_return next.status();
     more = *next;
     Status written = co_await stream->write(std::move(chunk));
@@ -123,12 +139,14 @@ std::string with_header(const wire::ResponseHeader& header, std::string_view fie
   return out;
 }
 
-void answer_range(Node& node, rpc::UnaryCall call) {
+void answer_range(Node& node, rpc::UnaryCall call, base::Instant began) {
+  const Timing timing{began, node.environment().loop.clock().now()};
   Result<mvcc::RangeAnswer> answer = mvcc::open_range(node.store(), call.request());
+  if (!answer.ok() || answer->reader == nullptr) timing.record(node, answer.ok());
   if (!answer.ok()) return call.finish(answer.status());
   if (answer->reader == nullptr) return call.finish(with_header(node.header(answer->reply.revision), answer->reply.fields));
   if (node.big_reads >= kBigReadsMax) return call.finish(errors::too_many_requests());
-  std::make_shared<Measuring>(node, std::move(call), std::move(*answer))->go_on();
+  std::make_shared<Measuring>(node, std::move(call), std::move(*answer), timing)->go_on();
 }
 
 void add_range_stream(rpc::Server& server, Node& node) {

@@ -100,6 +100,7 @@ class Process {
   std::unique_ptr<Pages> pages_;
   std::shared_ptr<net::TlsPolicy> client_tls_, peer_tls_;  // null: none
   std::vector<Front> fronts_;
+  const GrpcMethodMetrics* metrics_of(std::string_view path);
   absl::flat_hash_map<const char*, const GrpcMethodMetrics*> methods_;  // by the path's bytes, which a method has for life
   asio::signal_set signals_;
   int stopped_by_ = 0;
@@ -190,6 +191,13 @@ Status Process::open() {
   return {};
 }
 
+// `path` is the server's own copy: its address is as good as its text.
+const GrpcMethodMetrics* Process::metrics_of(std::string_view path) {
+  const auto [known, fresh] = methods_.try_emplace(path.data(), nullptr);
+  if (fresh) known->second = metrics_.grpc_method(path);
+  return known->second;
+}
+
 void Process::serve(Front& front) {
   rpc::Server& server = *front.server;
   if (front.port == Port::kClient) {  // The JSON gateway calls them where gRPC is not served.
@@ -200,14 +208,17 @@ void Process::serve(Front& front) {
     add_health_service(server, *node_);
     add_watch_service(server, *node_);
     add_lease_service(server, *node_);
-    server.set_call_observer([this](std::string_view path, bool, std::optional<base::Code> ended, base::Duration took) {
-      const auto [known, fresh] = methods_.try_emplace(path.data(), nullptr);
-      if (fresh) known->second = metrics_.grpc_method(path);
-      if (known->second == nullptr) return;
-      if (ended)
-        known->second->end(*ended, took.count());
-      else
-        known->second->begin();
+    server.set_call_observer(
+        [this](std::string_view path, bool streaming, std::optional<base::Code> ended, base::Duration took) {
+          const GrpcMethodMetrics* method = metrics_of(path);
+          if (method == nullptr) return;
+          if (ended)
+            method->end(*ended, took.count(), streaming);
+          else
+            method->begin(streaming);
+        });
+    server.set_message_observer([this](std::string_view path, bool received) {
+      if (const GrpcMethodMetrics* method = metrics_of(path)) (received ? method->received : method->sent)->add();
     });
   }
   if (front.options.serve_http) {

@@ -23,7 +23,6 @@ asio::awaitable<void> wait_for_end(std::shared_ptr<rpc::ServerStream> stream) {
 
 // Requests, one after the other, until the stream ends; why it did.
 asio::awaitable<Status> serve(Node& node, std::shared_ptr<WatchSession> session, std::shared_ptr<rpc::ServerStream> stream) {
-  const base::Clock& clock = node.environment().loop.clock();
   for (;;) {
     Result<std::optional<std::string>> message = co_await stream->read();
     if (!message.ok()) co_return message.status();
@@ -32,7 +31,6 @@ asio::awaitable<Status> serve(Node& node, std::shared_ptr<WatchSession> session,
       Result<std::optional<std::string>> end = co_await stream->read();
       co_return end.status();
     }
-    const base::Instant before = clock.now();
     Result<std::string> answer = session->handle(**message);
     if (!answer.ok()) {
       base::log::warn("failed to receive watch request from gRPC stream", {{"error", answer.status()}});
@@ -40,7 +38,6 @@ asio::awaitable<Status> serve(Node& node, std::shared_ptr<WatchSession> session,
       co_return answer.status();
     }
     if (answer->empty()) continue;
-    node.metrics().watch_control_duration.observe_ns((clock.now() - before).count());
     // Waits while the client does not take what is queued: so requests cannot pile up answers.
     Status written = co_await stream->write(std::move(*answer));
     if (!written.ok()) co_return written;

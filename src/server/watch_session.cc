@@ -45,8 +45,13 @@ Result<std::string> WatchSession::handle(std::string_view message) {
   }
   if (watch_stream_ == nullptr) return errors::stopped();
   switch (request.request_union_case()) {
-    case etcdserverpb::WatchRequest::kCreateRequest:
-      return create(request.create_request());
+    case etcdserverpb::WatchRequest::kCreateRequest: {
+      const base::Clock& clock = node_.environment().loop.clock();
+      const base::Instant before = clock.now();
+      std::string answer = create(request.create_request());
+      node_.metrics().watch_control_duration.observe_ns((clock.now() - before).count());
+      return answer;
+    }
     case etcdserverpb::WatchRequest::kCancelRequest: {
       const int64_t id = request.cancel_request().watch_id();
       if (!watchers_.hub().cancel(watch_stream_, id)) return std::string();

@@ -77,7 +77,8 @@ class Collector {
         has_metadata_ = true;
         contents.metadata = data;
         return {};
-      case wal::kEntry: return take_entry(data);
+      case wal::kEntry:
+        return take_entry(data);
       case wal::kState: {
         const Result<HardState> state = decode_hard_state(data);
         if (!state.ok()) return damage("bad hard state");
@@ -95,7 +96,8 @@ class Collector {
         contents.snapshots.push_back(std::move(*snapshot));
         return {};
       }
-      default: return damage("unexpected block type " + std::to_string(type));
+      default:
+        return damage("unexpected block type " + std::to_string(type));
     }
   }
 
@@ -207,9 +209,8 @@ Result<std::pair<std::unique_ptr<Wal>, WalContents>> Wal::open(io::Disk& disk, c
   log->last_index_ = collector.last_index();
   log->crc_ = reader.crc();
   if (contents.cut_bytes != 0) {
-    base::log::warn("cut off a torn record at the end of the WAL", {{"path", log->segments_.back().path},
-                                                                     {"offset", reader.end_offset()},
-                                                                     {"bytes", contents.cut_bytes}});
+    base::log::warn("cut off a torn record at the end of the WAL",
+                    {{"path", log->segments_.back().path}, {"offset", reader.end_offset()}, {"bytes", contents.cut_bytes}});
   }
   done = log->take_over(reader.end_offset());
   if (!done.ok()) return done;
@@ -351,12 +352,13 @@ Status Wal::zero_fill(io::File& file, uint64_t from, uint64_t to) {
   return {};
 }
 
-Status Wal::write(const WalBatch& batch) {
+Status Wal::write(const WalBatch& batch, const std::function<void()>& written) {
   if (batch.empty()) return {};
   Segment& tail = segments_.back();
   VERIFY(batch.sequence_ == tail.sequence && batch.offset_ == write_offset_);
   if (Status done = tail.file->write_at(batch.offset_, batch.bytes_); !done.ok()) return done;
   write_offset_ += batch.bytes_.size();
+  if (written) written();
   if (batch.cut_) {
     if (Status done = tail.file->truncate(write_offset_); !done.ok()) return done;
     if (Status done = sync(*tail.file); !done.ok()) return done;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -98,8 +99,9 @@ class Wal {
   base::Index last_index() const { return last_index_; }
 
   // --- disk thread ---
-  // Writes the batch and syncs it if it must be; goes on to a new segment when this one is full.
-  base::Status write(const WalBatch& batch);
+  // Writes the batch and syncs it if it must be; goes on to a new segment when this one is full. `written` is called between
+  // the two, for who measures.
+  base::Status write(const WalBatch& batch, const std::function<void()>& written = nullptr);
   // Does one bounded step of work ahead (zero-fills a slice, prepares the next segment); false: nothing to do. Call it when no
   // batch waits.
   base::Result<bool> prepare();
