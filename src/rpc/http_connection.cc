@@ -78,13 +78,16 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   }
 
   asio::awaitable<std::optional<std::string>> read() override {
-    while (received_.empty() && !closed_ && stage_ == Stage::kUpgraded) co_await arrived_.wait();
+    while (received_.empty() && !closed_ && !body_complete_ && (stage_ == Stage::kUpgraded || request_.streamed)) {
+      co_await arrived_.wait();
+    }
     if (received_.empty()) co_return std::nullopt;
     std::string bytes = std::exchange(received_, std::string());
-    loop_->on_owner([self = shared_from_this()] { self->connection_->upgraded_bytes_taken(self.get()); });
+    loop_->on_owner([self = shared_from_this()] { self->connection_->bytes_taken(self.get()); });
     co_return std::optional<std::string>(std::move(bytes));
   }
 
+  bool body_complete() const override { return body_complete_ && received_.empty(); }
   bool closed() const override { return closed_; }
   void on_closed(std::function<void()> callback) override {
     if (closed_) {
@@ -97,6 +100,10 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   // From the connection, posted to the home loop.
   void received(std::string bytes) {
     received_ += bytes;
+    arrived_.notify();
+  }
+  void body_ended() {
+    body_complete_ = true;
     arrived_.notify();
   }
   void peer_gone() {
@@ -141,13 +148,15 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
   size_t queued_ = 0;
   Stage stage_ = Stage::kNothing;
   bool closed_ = false;
+  bool body_complete_ = false;
 };
 
 namespace {
 
 http1::Limits limits_of(const ServerOptions& options) {
   http1::Limits limits;
-  limits.body_bytes_max = options.http_body_bytes_max;
+  // With streamed bodies the others are counted as they come.
+  limits.body_bytes_max = options.streams_body ? UINT64_MAX : options.http_body_bytes_max;
   return limits;
 }
 
@@ -254,10 +263,16 @@ asio::awaitable<bool> HttpConnection::read_request(HttpRequest& request) {
           parser_.take_over();
           co_return take_request(request);
         }
+        request.streamed = options_->streams_body && options_->streams_body(head.method, head.target);
+        if (request.streamed) co_return take_request(request);
         loop_->timers().arm(timer_, loop_->clock().now() + kHttpBodyTimeout);
         break;
       }
       case http1::Event::kBody:
+        if (request.body.size() + parser_.body().size() > options_->http_body_bytes_max) {
+          refuse(413, "the body is larger than " + std::to_string(options_->http_body_bytes_max) + " bytes");
+          co_return false;
+        }
         request.body.append(parser_.body());
         if (!hold_body_bytes(request.body.size())) {
           refuse(503, "the server holds too many request bytes");
@@ -307,6 +322,8 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
   answer_done_ = false;
   chunked_ = false;
   keep_alive_ = parser_.head().keep_alive && !draining_ && !request.upgrade;
+  streams_body_ = request.streamed;
+  handler_busy_ = false;
   if (!core_->http_handler) co_return false;
   auto self = std::static_pointer_cast<HttpConnection>(shared_from_this());
   current_ = std::make_shared<HttpExchange>(loop_, std::move(self), std::move(request));
@@ -320,6 +337,7 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
   bool alive = true;
   while (alive && !(answer_done_ && output_.empty())) {
     if (upgraded_) pass_upgraded_bytes();
+    if (streams_body_) pass_body_bytes();
     if (output_.empty()) {
       if (closed_) alive = false;
       if (alive) co_await wake_.wait();
@@ -334,20 +352,49 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
     if (!alive) over->peer_gone();
     over->over();
   });
-  co_return alive&& keep_alive_ && !draining_;
+  // Answered before its body ended: where the next request begins nobody knows.
+  co_return alive && keep_alive_ && !draining_ && !std::exchange(streams_body_, false);
+}
+
+// One batch at a time, as above; the parser says where the body ends.
+void HttpConnection::pass_body_bytes() {
+  while (streams_body_ && !handler_busy_ && !answer_done_) {
+    switch (parser_.next(&unparsed_)) {
+      case http1::Event::kBody:
+        handler_busy_ = true;
+        loop_->timers().disarm(timer_);
+        loop_->on_home([exchange = current_, bytes = std::string(parser_.body())]() mutable {
+          exchange->received(std::move(bytes));
+        });
+        break;
+      case http1::Event::kEnd:
+        streams_body_ = false;
+        loop_->timers().disarm(timer_);
+        loop_->on_home([exchange = current_] { exchange->body_ended(); });
+        break;
+      case http1::Event::kNeedMore:
+        if (more_input()) break;
+        if (peer_ended_) return abort();
+        loop_->timers().arm(timer_, loop_->clock().now() + kHttpPieceTimeout);
+        return;
+      case http1::Event::kHead:
+      case http1::Event::kError:
+        return abort();
+    }
+  }
 }
 
 // One batch at a time, at most what is read ahead; the rest stays in the socket.
 void HttpConnection::pass_upgraded_bytes() {
-  if (upgraded_busy_ || answer_done_ || (unparsed_.empty() && !more_input())) return;
-  upgraded_busy_ = true;
+  if (handler_busy_ || answer_done_ || (unparsed_.empty() && !more_input())) return;
+  handler_busy_ = true;
   loop_->on_home([exchange = current_, bytes = std::string(unparsed_)]() mutable { exchange->received(std::move(bytes)); });
   unparsed_ = {};
 }
 
-void HttpConnection::upgraded_bytes_taken(HttpExchange* from) {
+void HttpConnection::bytes_taken(HttpExchange* from) {
   if (from != current_.get()) return;
-  upgraded_busy_ = false;
+  handler_busy_ = false;
   wake_.notify();
 }
 

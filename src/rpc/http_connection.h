@@ -16,6 +16,7 @@ namespace rpc {
 
 inline constexpr auto kHttpHeadTimeout = std::chrono::minutes(5);  // for a head, as etcd's; also between requests
 inline constexpr auto kHttpBodyTimeout = std::chrono::minutes(5);  // for a whole body
+inline constexpr auto kHttpPieceTimeout = std::chrono::seconds(30);  // for the next bytes of a streamed body
 inline constexpr size_t kHttpReadAheadBytesMax = 64 * 1024;        // read but not yet parsed
 inline constexpr size_t kHttpQueuedBytesMax = 256 * 1024;          // answer bytes waiting for the socket; writers wait beyond
 
@@ -40,7 +41,7 @@ class HttpConnection final : public Connection {
   void answer_end(HttpExchange* from);
   void answer_upgrade(HttpExchange* from, http1::Fields fields);
   // The handler has taken the bytes it was given last.
-  void upgraded_bytes_taken(HttpExchange* from);
+  void bytes_taken(HttpExchange* from);
 
  private:
   asio::awaitable<void> read_ahead();
@@ -52,6 +53,7 @@ class HttpConnection final : public Connection {
   bool take_request(HttpRequest& request);
   bool hold_body_bytes(size_t bytes);
   void pass_upgraded_bytes();
+  void pass_body_bytes();
   void refuse(int status, const std::string& text);
   bool head_only() const { return parser_.head().method == "HEAD"; }
 
@@ -71,7 +73,8 @@ class HttpConnection final : public Connection {
   size_t held_bytes_ = 0;  // of the body, counted in ServerCore::request_bytes
   bool answer_done_ = false;
   bool upgraded_ = false;       // bytes go to the handler as they come
-  bool upgraded_busy_ = false;  // it has some that it has not taken
+  bool handler_busy_ = false;  // it has some that it has not taken
+  bool streams_body_ = false;  // the body of the request under way is handed over as it comes, and has not ended
   bool chunked_ = false;
   bool keep_alive_ = true;
   bool peer_ended_ = false;

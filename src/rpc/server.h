@@ -132,6 +132,7 @@ struct HttpRequest {
   std::string tls_common_name;  // of the verified client certificate; empty without
   bool secure = false;          // came over TLS
   bool upgrade = false;         // asks for another protocol and may be given one: HttpCall::upgrade()
+  bool streamed = false;        // `body` is empty: HttpCall::read() gives it as it comes
 };
 struct HttpResponse {
   int status = 200;
@@ -155,8 +156,11 @@ class HttpCall {
   // Hands the connection over to another protocol: 101 with `headers` (Connection and Upgrade among them), then bytes both
   // ways as they are; end() closes it once all is written. REQUIRES: request().upgrade, nothing answered yet.
   virtual void upgrade(Metadata headers) = 0;
-  // After upgrade(): what the client sent next, in pieces of any size; nullopt when no more can come. One read at a time.
+  // After upgrade(), or of a streamed request: what the client sent next, in pieces of any size; nullopt when no more can come.
+  // One read at a time.
   virtual asio::awaitable<std::optional<std::string>> read() = 0;
+  // Of a streamed request: all of its body was read. nullopt without it: the body was cut.
+  virtual bool body_complete() const = 0;
   virtual bool closed() const = 0;  // the client has gone
   virtual void on_closed(std::function<void()> callback) = 0;
 };
@@ -169,6 +173,8 @@ struct ServerOptions {
   std::chrono::nanoseconds keepalive_interval = std::chrono::hours(2);
   std::chrono::nanoseconds keepalive_timeout = std::chrono::seconds(20);
   size_t http_body_bytes_max = 4 * 1024 * 1024;
+  // Requests whose body is handed over as it comes, without a bound; null: none.
+  std::function<bool(std::string_view method, std::string_view target)> streams_body;
   size_t connections_max = 65536;
   bool serve_grpc = true;   // false: HTTP/1.1 only (--listen-metrics-urls, --listen-client-http-urls)
   bool serve_http = true;   // false: gRPC only
