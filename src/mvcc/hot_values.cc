@@ -53,4 +53,11 @@ void HotValues::make_room(size_t bytes) {
   }
 }
 
+void HotValues::clear() {
+  slots_ = std::vector<Slot>(1);
+  free_.clear();
+  bytes_ = 0;
+  hand_ = 0;
+}
+
 }  // namespace mvcc

@@ -30,6 +30,8 @@ class HotValues {
   void set(KeyRecord& record, Pair pair);
   // The record's newest version changed or the record goes.
   void drop(KeyRecord& record);
+  // All records go.
+  void clear();
   size_t bytes() const { return bytes_; }
   size_t size() const { return slots_.size() - free_.size() - 1; }
 

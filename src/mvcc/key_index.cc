@@ -209,8 +209,16 @@ struct KeyIndex::Path {
 
 KeyIndex::KeyIndex() : path_(std::make_unique<Path>()) {}
 
-KeyIndex::~KeyIndex() {
+KeyIndex::~KeyIndex() { clear(); }
+
+void KeyIndex::clear() {
   if (root_ != nullptr) free_nodes(root_, height_);
+  root_ = nullptr;
+  height_ = 0;
+  totals_ = Totals();
+  records_ = versions_ = 0;
+  row_bytes_ = 0;
+  path_record_ = nullptr;
 }
 
 KeyLeaf* KeyIndex::descend(std::string_view key, Path* path) const {

@@ -78,6 +78,9 @@ class KeyIndex {
   void drop_oldest(KeyRecord& record, size_t count);
   void erase(KeyRecord& record);
 
+  // As new. Cursors and records are gone.
+  void clear();
+
   // Walks everything and VERIFYs the invariants of the tree.
   void verify_for_test() const;
 

@@ -104,6 +104,13 @@ class RangeMap {
     stab(root_, key, visit);
   }
 
+  // All entries, in no order. `visit` must not insert or erase.
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    for (Entry* entry : singles_) visit(*entry);
+    each_of(root_, visit);
+  }
+
   size_t size() const { return singles_.size() + ranges_; }
   bool empty() const { return singles_.empty() && root_ == nullptr; }
   // Heap bytes of an entry with these keys, with its share of the tables.
@@ -223,6 +230,14 @@ class RangeMap {
     }
     refresh(at);
     return at;
+  }
+  // As deep as the treap is: its depth is logarithmic but for bad luck that no run of a program sees.
+  template <class Visit>
+  static void each_of(Node* at, const Visit& visit) {
+    if (at == nullptr) return;
+    each_of(at->left, visit);
+    visit(static_cast<Entry&>(*at));
+    each_of(at->right, visit);
   }
   template <class Visit>
   static void stab(Node* at, std::string_view key, const Visit& visit) {

@@ -12,6 +12,12 @@
 namespace mvcc {
 namespace {
 
+// Clients ask again.
+base::Status store_replaced() {
+  return base::Status(base::Code::kUnavailable, "etcdserver: the member took over a snapshot during the read");
+}
+
+
 using base::Result;
 using base::Status;
 using wire::SortOrder;
@@ -250,6 +256,7 @@ void RangeReader::finish_measure() {
 }
 
 Result<bool> RangeReader::measure() {
+  if (dead_) return store_replaced();
   if (measured_) return true;
   if (!place_.started && !counted_ && measure_by_counts()) {
     finish_measure();
@@ -440,6 +447,7 @@ Result<bool> RangeReader::produce(size_t records_max, const Sink& sink) {
 
 Result<bool> RangeReader::read(std::string* out, size_t bytes_max) {
   VERIFY(!done_);
+  if (dead_) return store_replaced();
   const size_t begin = out->size();
   const Result<bool> through = produce(kReadStep, [&](std::string_view bytes, const PairBytes&) {
     wire::append_kv_prefix(bytes.size(), *out);

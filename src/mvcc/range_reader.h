@@ -133,6 +133,7 @@ class RangeReader {
   bool measured_ = false;
   bool counted_ = false;  // count_ is known
   bool done_ = false;
+  bool dead_ = false;  // the store began anew
   uint64_t size_ = 0;
   uint64_t field_bytes_ = 0;
   int64_t count_ = 0;

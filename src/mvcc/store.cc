@@ -87,6 +87,17 @@ Status Store::recover() {
   return {};
 }
 
+Status Store::restart() {
+  VERIFY(recovered_ && !in_write_ && !compaction_running_);
+  for (RangeReader* reader : readers_) reader->dead_ = true;
+  index_.clear();
+  hot_.clear();
+  scheduled_.reset();
+  current_ = newest_ = 1;
+  recovered_ = false;
+  return recover();
+}
+
 Status Store::recover_rows() {
   absl::flat_hash_map<const KeyRecord*, int64_t> leases;
   const std::shared_ptr<const storage::View> view = backend_.view();

@@ -111,6 +111,9 @@ class Store {
 
   // Reads all rows back into memory. REQUIRES: called once, before anything else. kDataLoss: a row that cannot be understood.
   base::Status recover();
+  // The backend's rows have been replaced by those of a received snapshot: reads them all back. Readers that are pinned hear
+  // kUnavailable at their next step; watchers are the observer's. REQUIRES: no compaction under way. Errors as recover().
+  base::Status restart();
 
   // --- revisions ----------------------------------------------------------------------------------------------------------
   int64_t current_revision() const { return current_; }

@@ -68,7 +68,10 @@ void WatchCatchUp::record(int64_t main, std::span<const Event> events) {
     const bool is_create = !event.is_delete && event.create_revision == main;
     tail_.push_back({event.is_delete, is_create, pair.key, event.pair, event.prev, event.prev_pair, main});
   }
-  if (tail_.size() <= limits_.tail_events_max && tail_bytes_ <= limits_.tail_bytes_max) return;
+  if (tail_.size() > limits_.tail_events_max || tail_bytes_ > limits_.tail_bytes_max) lose_tail();
+}
+
+void WatchCatchUp::lose_tail() {
   tail_lost_ = true;
   tail_.clear();
   tail_bytes_ = 0;

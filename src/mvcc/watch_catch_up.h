@@ -82,6 +82,8 @@ class WatchCatchUp final : public Task {
   bool empty() const { return interests_.empty(); }
   void start();
   void record(int64_t main, std::span<const Event> events);
+  // What follows the view is in the store, and nobody recorded it.
+  void lose_tail();
 
   void take_view();
   void read_rows();

@@ -118,6 +118,19 @@ void WatchHub::on_commit(int64_t main, std::span<const Event> events) {
   if (touched_.size() > kTouchedKeptMax) touched_.resize(kTouchedKeptMax);
 }
 
+void WatchHub::on_restart(int64_t revision_before) {
+  if (catch_up_ != nullptr) catch_up_->lose_tail();
+  const int64_t current = store_.current_revision();
+  index_.for_each([&](WatchIndex::Entry& entry) {
+    for (WatchLink* at = entry.value.synced.next; at != &entry.value.synced;) {
+      auto& watcher = static_cast<Watcher&>(*at);
+      at = at->next;
+      const int64_t next = std::max(watcher.next_revision, revision_before + 1);
+      if (next <= current) make_ready(watcher, next);  // Else it waits for the future.
+    }
+  });
+}
+
 void WatchHub::deliver(WatchedRange& range, Commit& commit, std::span<const uint32_t> selected) {
   Commit::Bodies own;
   Commit::Bodies& bodies = selected.size() == commit.events.size() ? commit.whole : own;

@@ -100,6 +100,9 @@ class WatchHub final : public Observer {
   void on_commit(int64_t main, std::span<const Event> events) override;
   void on_compact(int64_t) override {}  // looked at when a watcher that is behind gets its turn
 
+  // The store began anew from a snapshot: what was committed after `revision_before` came to nobody and is caught up with.
+  void on_restart(int64_t revision_before);
+
   // --- from the clients ---
   // `sink` lives until close().
   WatchStream* open(WatchSink& sink);

@@ -124,8 +124,11 @@ bool take(const Row& row, std::string* value) {
 
 }  // namespace
 
-View::View(std::vector<std::shared_ptr<const Rows>> newest_first, const Engine& engine)
-    : newest_first_(std::move(newest_first)), engine_(engine), snapshot_(engine.snapshot()) {}
+View::View(std::vector<std::shared_ptr<const Rows>> newest_first, const Engine& engine,
+           std::shared_ptr<const EngineSnapshot> snapshot)
+    : newest_first_(std::move(newest_first)),
+      engine_(engine),
+      snapshot_(snapshot != nullptr ? std::move(snapshot) : engine.snapshot()) {}
 
 Result<bool> View::get(std::string_view key, std::string* value) const {
   const Probe probe(key);
@@ -169,7 +172,7 @@ Result<bool> Backend::get(std::string_view key, std::string* value) const {
   if (running_ != nullptr) {
     if (const Row* row = running_->rows_->find(probe)) return take(*row, value);
   }
-  return engine_.get(key, value);
+  return engine_.get(key, value, frozen_.get());
 }
 
 // Small pieces are merged into the piece before them, so that however many views are taken, a piece is at least twice as long
@@ -189,7 +192,7 @@ std::shared_ptr<const View> Backend::view() const {
   std::vector<std::shared_ptr<const Rows>> newest_first(sealed_.rbegin(), sealed_.rend());
   // The engine may hold the running commit already or not yet; its rows are the same either way.
   if (running_ != nullptr) newest_first.push_back(running_->rows_);
-  return std::make_shared<const View>(std::move(newest_first), engine_);
+  return std::make_shared<const View>(std::move(newest_first), engine_, frozen_);
 }
 
 bool Backend::commit_due(base::Instant now) {
@@ -206,7 +209,7 @@ std::optional<base::Instant> Backend::commit_deadline(base::Instant now) {
 }
 
 std::shared_ptr<Commit> Backend::begin_commit(uint64_t tag) {
-  VERIFY(running_ == nullptr && !failed_);
+  VERIFY(running_ == nullptr && frozen_ == nullptr && !failed_);
   seal();
   if (sealed_.empty()) return nullptr;
   std::shared_ptr<const Rows> rows = std::move(sealed_.back());
@@ -238,6 +241,20 @@ Status Backend::commit_now(uint64_t tag) {
   Status done = run(*commit);
   finish_commit(std::move(commit), done);
   return done;
+}
+
+void Backend::freeze() {
+  VERIFY(running_ == nullptr && frozen_ == nullptr);
+  frozen_ = engine_.snapshot();
+}
+
+void Backend::thaw() {
+  VERIFY(frozen_ != nullptr);
+  frozen_.reset();
+  batch_ = std::make_unique<pending::Batch>();
+  sealed_.clear();
+  changes_ = row_bytes_ = 0;
+  waiting_since_.reset();
 }
 
 size_t Backend::pending_bytes() const { return batch_->bytes() + (running_ != nullptr ? running_->bytes() : 0); }

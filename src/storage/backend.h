@@ -47,7 +47,9 @@ class View {
   // Over everything, in byte order. The iterator may outlive the View.
   std::unique_ptr<EngineIterator> iterate() const;
 
-  View(std::vector<std::shared_ptr<const pending::Rows>> newest_first, const Engine& engine);
+  // `snapshot` null: the engine as it is now.
+  View(std::vector<std::shared_ptr<const pending::Rows>> newest_first, const Engine& engine,
+       std::shared_ptr<const EngineSnapshot> snapshot);
 
  private:
   std::vector<std::shared_ptr<const pending::Rows>> newest_first_;
@@ -102,6 +104,12 @@ class Backend {
   base::Status commit_now(uint64_t tag = 0);
   bool commit_running() const { return running_ != nullptr; }
 
+  // --- somebody else writes to the engine: a received snapshot takes the place of everything
+  // Readers see the rows of this moment until thaw(). REQUIRES: no commit under way; none may begin until then.
+  void freeze();
+  // What was put and not committed is gone; readers see the engine as it is now.
+  void thaw();
+
   // About what is not yet durable will take on disk; pending_bytes() is what it takes in memory.
   uint64_t pending_row_bytes() const { return row_bytes_ + running_row_bytes_; }
   // Bytes not yet durable. At or above the bound: stop proposing until a commit is finished.
@@ -121,6 +129,7 @@ class Backend {
   mutable std::unique_ptr<pending::Batch> batch_;
   mutable std::vector<std::shared_ptr<const pending::Rows>> sealed_;  // oldest first, sizes fall by half at least
   std::shared_ptr<Commit> running_;
+  std::shared_ptr<const EngineSnapshot> frozen_;  // null: not frozen
   uint64_t changes_ = 0;
   uint64_t row_bytes_ = 0;          // of changes_
   uint64_t running_row_bytes_ = 0;  // of running_
