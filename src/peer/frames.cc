@@ -86,10 +86,14 @@ Status FrameReader::feed(std::string_view bytes, std::vector<RaftMessage>& out) 
 Result<size_t> FrameReader::take_frame(std::string_view in, std::vector<RaftMessage>& out) {
   if (channel_ == Channel::kMessage) return take_message(in, 0, out);
   switch (in[0]) {
-    case kLinkHeartbeat: return size_t{1};
-    case kContinued: return take_entries(in, out);
-    case kWhole: return take_message(in, 1, out);
-    default: return Status(Code::kInvalidArgument, "failed to parse type " + std::to_string(in[0]) + " in msgappv2 stream");
+    case kLinkHeartbeat:
+      return size_t{1};
+    case kContinued:
+      return take_entries(in, out);
+    case kWhole:
+      return take_message(in, 1, out);
+    default:
+      return Status(Code::kInvalidArgument, "failed to parse type " + std::to_string(in[0]) + " in msgappv2 stream");
   }
 }
 

@@ -1,6 +1,6 @@
-// The two encodings of messages on streams between members: length-prefixed messages ("message"), and msgappv2 ("msgapp"), which
-// leaves out what follows from the frame before. Pure. One writer and one reader for each connection, each with its own memory
-// of the last frame. Wire-and-disk 3.4.
+// The two encodings of messages on streams between members: length-prefixed messages ("message"), and msgappv2 ("msgapp"),
+// which leaves out what follows from the frame before. Pure. One writer and one reader for each connection, each with its own
+// memory of the last frame. Wire-and-disk 3.4.
 //
 //   message   u64be length, raftpb.Message                      link heartbeat: a message with type 8 and nothing else
 //   msgapp    00                                                link heartbeat
@@ -23,8 +23,8 @@ enum class Channel { kMessage, kAppend };
 // "message", "msgapp": as in the path of the request.
 std::string_view path_of(Channel channel);
 
-inline constexpr uint64_t kFrameBytesMax = 512u << 20;   // as etcd's
-inline constexpr uint64_t kEntriesMax = 1u << 20;        // of one frame: more than any member sends
+inline constexpr uint64_t kFrameBytesMax = 512u << 20;  // as etcd's
+inline constexpr uint64_t kEntriesMax = 1u << 20;       // of one frame: more than any member sends
 
 class FrameWriter {
  public:
@@ -42,8 +42,7 @@ class FrameWriter {
 class FrameReader {
  public:
   // Messages of kAppend are from `remote` to `local`, whatever they say.
-  FrameReader(Channel channel, base::NodeId local, base::NodeId remote)
-      : channel_(channel), local_(local), remote_(remote) {}
+  FrameReader(Channel channel, base::NodeId local, base::NodeId remote) : channel_(channel), local_(local), remote_(remote) {}
 
   // Takes bytes as they come; complete messages are added to `out`, link heartbeats swallowed. Holds at most one unfinished
   // frame, in pieces of what has really arrived. Errors (the stream is to be closed): kResourceExhausted "rafthttp: error limit

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "etcdserver.pb.h"
+#include "server/snapshot_installer.h"
 
 namespace server {
 namespace {
@@ -141,6 +142,8 @@ Result<DataDir> open_data_dir(const Config& config, io::Disk& disk, const AskPee
       storage::LevelDbEngine::open(disk, config.member_dir() + "/store", options);
   if (!engine.ok()) return engine.status();
   out->engine = std::move(*engine);
+  Status installed = finish_installation(*out->engine, disk, config.snap_dir(), out->snapshot.index);
+  if (!installed.ok()) return installed;
   return out;
 }
 

@@ -1,6 +1,7 @@
 #include "server/maintainer.h"
 
 #include "base/log.h"
+#include "base/verify.h"
 #include "mvcc/compaction_task.h"
 #include "mvcc/hash_task.h"
 #include "mvcc/store.h"
@@ -101,8 +102,34 @@ Result<std::shared_ptr<DatabaseExport>> Maintainer::open_export() {
   return opened;
 }
 
+void Maintainer::hold(std::function<void()> held) {
+  VERIFY(!holding_);
+  holding_ = true;
+  if (!reading_) return held();
+  held_ = std::move(held);
+}
+
+void Maintainer::give_up() {
+  VERIFY(holding_ && !reading_);
+  ++generation_;
+  std::deque<std::unique_ptr<Work>> given_up;
+  given_up.swap(queue_);
+  if (running_ != nullptr) given_up.push_back(std::move(running_));
+  for (const std::unique_ptr<Work>& work : given_up) {
+    if (work->done) work->done(errors::leader_changed());
+  }
+}
+
+void Maintainer::resume() {
+  VERIFY(holding_);
+  holding_ = false;
+  if (node_.store().compaction_waiting()) on_compaction();
+  next();
+  settle();
+}
+
 void Maintainer::next() {
-  if (running_ != nullptr || stopped_) return;
+  if (running_ != nullptr || stopped_ || holding_) return;
   while (!queue_.empty()) {
     running_ = std::move(queue_.front());
     queue_.pop_front();
@@ -120,19 +147,24 @@ void Maintainer::next() {
 }
 
 void Maintainer::go_on() {
-  if (stopped_) return;
+  if (stopped_ || holding_) return;
   mvcc::Task* task = running_->task.get();
-  if (!task->wants_read()) return node_.environment().loop.post([this] { step(); });
+  if (!task->wants_read()) {
+    return node_.environment().loop.post([this, at = generation_] {
+      if (at == generation_) step();
+    });
+  }
   reading_ = true;
   node_.environment().helper.submit([task] { task->read(); },
                                     [this] {
                                       reading_ = false;
+                                      if (holding_) return held_();
                                       step();
                                     });
 }
 
 void Maintainer::step() {
-  if (stopped_) return;
+  if (stopped_ || holding_) return;
   const bool reads_rows = running_->task->wants_read();
   const base::Instant before = node_.environment().loop.clock().now();
   const bool finished = running_->task->step();
@@ -148,8 +180,8 @@ void Maintainer::step() {
   const base::Duration sleep = node_.config().compaction_sleep_interval > base::Duration(0)
                                    ? node_.config().compaction_sleep_interval
                                    : kSleepBetweenBatches;
-  node_.environment().loop.after(sleep, [this] {
-    if (!stopped_) go_on();
+  node_.environment().loop.after(sleep, [this, at = generation_] {
+    if (!stopped_ && at == generation_) go_on();
   });
 }
 

@@ -46,6 +46,12 @@ class Maintainer {
 
   void start();  // goes on with a compaction that a restart interrupted
   void stop();
+  // Begins nothing and ends between two steps; `held` is called then. What is asked for meanwhile waits.
+  void hold(std::function<void()> held);
+  // While held: what is under way or waits is given up, hashes are refused.
+  void give_up();
+  // Ends hold(); a compaction that waits begins.
+  void resume();
 
   // A compaction was applied: its physical part is due.
   void on_compaction();
@@ -80,6 +86,9 @@ class Maintainer {
   std::vector<std::weak_ptr<DatabaseExport>> exports_;
   bool reading_ = false;  // the helper thread has running_'s task
   bool stopped_ = false;
+  bool holding_ = false;
+  uint64_t generation_ = 0;  // of the store: steps posted before it began anew are nobody's
+  std::function<void()> held_;
 };
 
 }  // namespace server

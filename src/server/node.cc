@@ -20,6 +20,7 @@
 #include "server/metrics.h"
 #include "server/raft_driver.h"
 #include "server/reconfiguration.h"
+#include "server/snapshot_installer.h"
 #include "server/version_monitor.h"
 #include "server/watchers.h"
 #include "storage/keyspace.h"
@@ -178,6 +179,7 @@ void Node::start(std::function<void()> on_ready) {
   defragmenter_->run_at_start();
   versions_->start();
   auto_compactor_->start();
+  driver_->start_peers();
   tick();
 }
 
@@ -294,7 +296,7 @@ void Node::after_turn() {
   std::string context = reads_.take_request(environment_.loop.clock().now());
   if (!context.empty()) driver_->request_read_index(std::move(context));
   schedule_commit();
-  if (stopping_ && driver_->idle() && !backend_.commit_running()) begin_commit();
+  if (stopping_ && driver_->idle() && !backend_.commit_running() && !installing()) begin_commit();
 }
 
 wire::ResponseHeader Node::header(int64_t revision) const {
@@ -324,7 +326,7 @@ void Node::set_consistent_index(Index index, Term term) {
 }
 
 void Node::schedule_commit() {
-  if (backend_.commit_running() || !has_uncommitted()) return;
+  if (backend_.commit_running() || !has_uncommitted() || installing()) return;
   const base::Instant now = environment_.loop.clock().now();
   if (backend_.commit_due(now) || backend_.must_wait()) return begin_commit();
   if (commit_timer_ != base::kNoTimer) return;
@@ -332,7 +334,7 @@ void Node::schedule_commit() {
   const base::Instant when = deadline.value_or(now + storage::BackendOptions().commit_interval);
   commit_timer_ = environment_.loop.at(when, [this] {
     commit_timer_ = base::kNoTimer;
-    if (!backend_.commit_running() && has_uncommitted()) begin_commit();
+    if (!backend_.commit_running() && has_uncommitted() && !installing()) begin_commit();
   });
 }
 
@@ -383,12 +385,115 @@ void Node::begin_commit() {
         const Index durable(commit->tag());
         backend_.finish_commit(commit, run->done);
         maintainer_->on_commit();
+        if (installing()) return go_on_installing();
         driver_->on_durable(durable, term);
         if (stopping_)
           begin_commit();
         else
           schedule_commit();
       });
+}
+
+// --- a received snapshot
+// --------------------------------------------------------------------------------------------------------
+
+struct Node::Installation {
+  Index index;
+  Term term;
+  std::string path;
+  std::function<void()> done;
+  bool held = false;  // nothing else works on the store in the background
+  std::unique_ptr<SnapshotInstaller> installer;
+  base::Result<bool> stepped = false;
+};
+
+void Node::install_snapshot(Index index, Term term, std::string path, std::function<void()> done) {
+  VERIFY(!installing() && index > consistent_index_);
+  base::log::info("applying snapshot", {{"current-snapshot-index", consistent_index_.value()},
+                                        {"current-applied-index", consistent_index_.value()},
+                                        {"incoming-leader-snapshot-index", index.value()},
+                                        {"incoming-leader-snapshot-term", term.value()}});
+  environment_.metrics.snapshot_apply_in_progress.set(1);
+  installation_ = std::make_shared<Installation>();
+  installation_->index = index;
+  installation_->term = term;
+  installation_->path = std::move(path);
+  installation_->done = std::move(done);
+  maintainer_->hold([this] {
+    installation_->held = true;
+    go_on_installing();
+  });
+}
+
+// Once no commit and no task is at work, readers keep the state of this moment.
+void Node::go_on_installing() {
+  if (!installation_->held || backend_.commit_running() || installation_->installer != nullptr) return;
+  backend_.freeze();
+  installation_->installer =
+      std::make_unique<SnapshotInstaller>(*engine_, environment_.files, installation_->path, installation_->index);
+  install_step();
+}
+
+void Node::install_step() {
+  // Shared: when the member stops meanwhile, the step ends without us.
+  environment_.helper.submit([installation = installation_] { installation->stepped = installation->installer->step(); },
+                             [this] {
+                               const base::Result<bool>& stepped = installation_->stepped;
+                               if (!stepped.ok()) {
+                                 base::fatal("store: cannot take over the snapshot " + installation_->path + ": " +
+                                             stepped.status().to_string());
+                               }
+                               *stepped ? finish_installing() : install_step();
+                             });
+}
+
+void Node::finish_installing() {
+  const uint64_t rows = installation_->installer->rows_written();
+  const int64_t revision_before = store_->current_revision();
+  maintainer_->give_up();
+  backend_.thaw();
+  const Status recovered = recover_state();
+  if (!recovered.ok()) base::fatal("store: a received snapshot cannot be read: " + recovered.to_string());
+  VERIFY(consistent_index_ >= installation_->index);
+  consistent_index_moved_ = false;
+  watchers_->on_restart(revision_before);
+  const std::function<void()> done = std::move(installation_->done);
+  base::log::info("applied snapshot", {{"current-snapshot-index", installation_->index.value()},
+                                       {"current-applied-index", consistent_index_.value()},
+                                       {"incoming-leader-snapshot-index", installation_->index.value()},
+                                       {"incoming-leader-snapshot-term", installation_->term.value()},
+                                       {"rows-written", rows},
+                                       {"current-rev", store_->current_revision()}});
+  environment_.helper.submit([&files = environment_.files, path = installation_->path] { (void)files.unlink(path); }, [] {});
+  installation_.reset();
+  environment_.metrics.snapshot_apply_in_progress.set(0);
+  done();
+  maintainer_->resume();
+  schedule_commit();
+}
+
+// Everything that is kept in memory, from the rows of the snapshot.
+Status Node::recover_state() {
+  base::Result<uint64_t> index = read_meta_number(backend_, "consistent_index");
+  if (!index.ok()) return index.status();
+  base::Result<uint64_t> term = read_meta_number(backend_, "term");
+  if (!term.ok()) return term.status();
+  base::Result<std::optional<std::string>> version = storage::read_row(backend_, Bucket::kMeta, "storageVersion");
+  if (!version.ok()) return version.status();
+  consistent_index_ = Index(*index);
+  consistent_term_ = Term(*term);
+  storage_version_ = version->value_or("");
+  Status status = membership_.recover();
+  if (status.ok()) status = alarms_.recover();
+  if (status.ok()) status = leases_->recover();
+  if (status.ok()) status = store_->restart();
+  if (!status.ok()) return status;
+  if (!membership_.cluster_version().empty()) {
+    environment_.metrics.set_cluster_version(membership_.cluster_version().substr(0, membership_.cluster_version().rfind('.')));
+    leases_->on_cluster_version();
+    tell_if_ready();
+  }
+  return {};
 }
 
 // --- the cluster

@@ -149,6 +149,12 @@ class Node {
   // True if `cost` more bytes would pass the quota (wire-and-disk 5.3).
   bool over_quota(int64_t cost) const;
 
+  // A received snapshot takes the place of everything in the store: `path` is its database. Waits until nothing else is at
+  // work on the store, goes through it on the helper thread, reads all state back, then runs `done`. Reads meanwhile see the
+  // state of before; watchers lose nothing. Damage is fatal: the log already begins with this snapshot.
+  void install_snapshot(base::Index index, base::Term term, std::string path, std::function<void()> done);
+  bool installing() const { return installation_ != nullptr; }
+
   // --- for Applier and RaftDriver
   // ---------------------------------------------------------------------------------------------
   Membership& mutable_membership() { return membership_; }
@@ -173,7 +179,12 @@ class Node {
  private:
   Node(const Config& config, Environment environment, DataDir& data);
 
+  struct Installation;
   base::Status recover(DataDir& data);
+  base::Status recover_state();
+  void go_on_installing();
+  void install_step();
+  void finish_installing();
   void tick();
   void expire_waits(base::Instant now);
   void hold(uint64_t request_id, std::shared_ptr<const std::string> data);
@@ -224,6 +235,7 @@ class Node {
   bool stopping_ = false;
   std::function<void()> on_stopped_;
   std::function<void()> on_removed_;
+  std::shared_ptr<Installation> installation_;  // null: none under way
 };
 
 }  // namespace server

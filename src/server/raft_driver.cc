@@ -8,6 +8,9 @@
 #include "server/applier.h"
 #include "server/errors.h"
 #include "server/metrics.h"
+#include "server/peer_messages.h"
+#include "server/snapshot_receiver.h"
+#include "server/snapshot_sender.h"
 #include "server/v2_store_json.h"
 
 namespace server {
@@ -21,6 +24,8 @@ using base::Term;
 // etcd's settings of raft (wire-and-disk 4.2).
 constexpr uint64_t kMessageBytesMax = 1u << 20;
 constexpr uint64_t kInflightMessagesMax = 512;
+// Bytes on their way to one follower: a good part of what the transport queues for it.
+constexpr uint64_t kInflightBytesMax = 32u << 20;
 
 // raft's lines, as zap prints those of the library: with a logger name.
 class RaftLog final : public raft::Logger {
@@ -96,6 +101,8 @@ struct RaftDriver::AppendJob {
   std::vector<raft::Message> responses;
   storage::HardState state;
   std::unique_ptr<storage::WalSnapshot> snapshot;  // a snapshot record to write
+  raft::SnapshotPtr received;                      // it is another member's, and to be installed; null: our own
+  std::unique_ptr<storage::SnapFile> snap_file;    // of `received`
   Status done;
   base::Duration write_took{0}, sync_took{0};
 };
@@ -107,7 +114,8 @@ RaftDriver::RaftDriver(Node& node, const Config& config, Environment environment
       wal_(std::move(data.wal)),
       snap_dir_(environment.files, config.snap_dir()),
       logger_(std::make_unique<RaftLog>()),
-      job_(std::make_unique<AppendJob>()) {}
+      job_(std::make_unique<AppendJob>()),
+      rng_(environment.seed ^ 0x70656572) {}
 
 RaftDriver::~RaftDriver() = default;
 
@@ -155,6 +163,7 @@ Status RaftDriver::start(DataDir& data, Index applied, Term applied_term, const 
   options.applied = applied_;
   options.message_bytes_max = kMessageBytesMax;
   options.inflight_messages_max = kInflightMessagesMax;
+  options.inflight_bytes_max = kInflightBytesMax;
   options.check_quorum = true;
   options.pre_vote = config_.pre_vote;
   options.async_storage_writes = true;
@@ -199,6 +208,14 @@ void RaftDriver::wake() {
 }
 
 Status RaftDriver::propose(std::shared_ptr<const std::string> data) {
+  if (raft_->raft().leader() == base::kNoNode && environment_.peers != nullptr) {
+    if (leaderless_.size() >= kLeaderlessMax || leaderless_bytes_ + data->size() > kLeaderlessBytesMax) {
+      return Status(base::Code::kUnavailable, std::string(raft::kProposalDropped));
+    }
+    leaderless_bytes_ += data->size();
+    leaderless_.push_back({std::move(data), environment_.loop.clock().now() + node_.request_timeout()});
+    return {};
+  }
   Status proposed = raft_->propose(std::move(data));
   if (proposed.ok()) wake();
   return proposed;
@@ -208,6 +225,14 @@ Status RaftDriver::propose_conf_change(const raft::ConfChange& change) {
   Status proposed = raft_->propose_conf_change(change);
   if (proposed.ok()) wake();
   return proposed;
+}
+
+void RaftDriver::propose_leaderless() {
+  leaderless_bytes_ = 0;
+  const base::Instant now = environment_.loop.clock().now();
+  for (LeaderlessProposal& waiting : std::exchange(leaderless_, {})) {
+    if (now < waiting.deadline) (void)propose(std::move(waiting.data));
+  }
 }
 
 void RaftDriver::request_read_index(std::string context) {
@@ -237,19 +262,29 @@ void RaftDriver::handle_ready() {
     for (const raft::ReadState& read : ready.read_states) node_.on_read_state(read.context, read.index);
     for (raft::Message& message : ready.messages) {
       if (message.to == raft::kLocalAppendThread) {
+        if (message.snapshot != nullptr) VERIFY(log_.apply_snapshot(message.snapshot).ok());
         log_.append(message.entries);  // Readable at once: the unstable part of the log shares the entries.
         appends_.push_back(std::move(message));
       } else if (message.to == raft::kLocalApplyThread) {
         to_apply_.push_back({std::move(message.entries), 0, std::move(message.responses)});
+      } else if (message.type == raft::MessageType::kSnap) {
+        send_snapshot(std::move(message));
+      } else {
+        send(std::move(message));  // A leader's appends leave here, while its own disk has not even begun.
       }
-      // Messages to other members: there are none in a cluster of one.
     }
   }
+  // A follower that forgot its leader may hear of the same one again: no change that is told.
+  if (!leaderless_.empty() && raft_->raft().leader() != base::kNoNode) {
+    propose_leaderless();
+    wake();
+  }
+  flush_outbox();
 }
 
-// What a storage message of ours answers. Responses name us, or the threads; those for other members have nobody to go to.
+// What a storage message of ours answers: for us, or, now that the disk has it, for another member.
 void RaftDriver::step_own(raft::Message response) {
-  if (response.to != node_.id()) return;
+  if (response.to != node_.id()) return send(std::move(response));
   Status stepped = raft_->step(std::move(response));
   VERIFY(stepped.ok());
 }
@@ -261,12 +296,29 @@ void RaftDriver::start_append() {
   job.entries.clear();
   job.responses.clear();
   job.state = storage::HardState();
+  job.received.reset();
+  size_t taken = 0;
   for (raft::Message& message : appends_) {
+    if (message.snapshot != nullptr) {
+      // Alone: what was to be written before it is answered before it, and it takes a record of its own.
+      if (taken > 0 || job.snapshot != nullptr) break;
+      const raft::Snapshot& snapshot = *message.snapshot;
+      job.received = message.snapshot;
+      job.snap_file = std::make_unique<storage::SnapFile>();
+      job.snap_file->index = snapshot.index;
+      job.snap_file->term = snapshot.term;
+      job.snap_file->conf_state = to_storage(snapshot.conf_state);
+      job.snap_file->data = snapshot.data;
+      job.snapshot = std::make_unique<storage::WalSnapshot>(
+          storage::WalSnapshot{snapshot.index, snapshot.term, job.snap_file->conf_state});
+    }
+    ++taken;
     for (const raft::Entry& entry : message.entries) job.entries.push_back(to_storage(entry));
     if (message.term != Term(0)) job.state = {message.term, message.vote, message.commit};
     std::move(message.responses.begin(), message.responses.end(), std::back_inserter(job.responses));
+    if (job.received != nullptr) break;
   }
-  appends_.clear();
+  appends_.erase(appends_.begin(), appends_.begin() + static_cast<ptrdiff_t>(taken));
   wal_->encode(job.entries, job.state, &job.batch, job.snapshot.get());
   disk_busy_ = true;
   if (job.batch.must_sync()) {
@@ -278,7 +330,8 @@ void RaftDriver::start_append() {
       [this, &job, &clock] {
         const base::Instant before = clock.now();
         base::Instant written = before;
-        job.done = wal_->write(job.batch, [&written, &clock] { written = clock.now(); });
+        job.done = job.received == nullptr ? Status() : snap_dir_.save(*job.snap_file);
+        if (job.done.ok()) job.done = wal_->write(job.batch, [&written, &clock] { written = clock.now(); });
         job.write_took = written - before;
         job.sync_took = clock.now() - written;
       },
@@ -287,11 +340,11 @@ void RaftDriver::start_append() {
 
 void RaftDriver::finish_append(const Status& done) {
   if (!done.ok()) base::fatal("raft log: the state of the disk is unknown after a failed write: " + done.to_string());
-  disk_busy_ = false;
   AppendJob& job = *job_;
   node_.metrics().wal_write_duration.observe_ns(job.write_took.count());
   if (job.batch.must_sync()) node_.metrics().wal_fsync_duration.observe_ns(job.sync_took.count());
   node_.metrics().wal_write_bytes.add(static_cast<double>(job.batch.bytes()));
+  if (job.received != nullptr) snapshot_index_ = job.received->index;
   if (job.snapshot != nullptr) {
     job.snapshot.reset();
     environment_.disk.submit(
@@ -304,8 +357,11 @@ void RaftDriver::finish_append(const Status& done) {
   }
   std::vector<raft::Message> responses;
   responses.swap(job.responses);
+  if (job.received != nullptr) return install(std::move(job.received), std::move(responses));
+  disk_busy_ = false;
   for (raft::Message& response : responses) step_own(std::move(response));
   if (stopped_) return;
+  flush_outbox();
   turn();
   if (!disk_busy_) prepare_log();
 }
@@ -324,6 +380,7 @@ void RaftDriver::prepare_log() {
 }
 
 void RaftDriver::apply_some() {
+  if (node_.installing()) return;
   size_t budget = kApplyEntriesPerTurn;
   while (!to_apply_.empty() && budget > 0 && !node_.backend().must_wait()) {
     ApplyJob& job = to_apply_.front();
@@ -354,6 +411,127 @@ void RaftDriver::apply_conf_change(const raft::Entry& entry) {
   raft::ConfChange change = node_.applier().apply_conf_change(entry.index, entry.term, entry.data);
   conf_state_ = raft_->apply_conf_change(change);
   node_.applier().save_conf_state(conf_state_);
+  sync_peers();
+}
+
+// --- the other members ------------------------------------------------------------------------------------------------------
+
+void RaftDriver::start_peers() {
+  if (environment_.peers == nullptr) return;
+  environment_.peers->start(*this);
+  sync_peers();
+  if (config_.initial_election_tick_advance) fast_start(environment_.loop.clock().now() + kFastStartWait);
+}
+
+void RaftDriver::sync_peers() {
+  if (environment_.peers == nullptr || stopped_) return;
+  const Membership& membership = node_.membership();
+  const std::string self = base::hex(node_.id().value());
+  for (auto known = known_peers_.begin(); known != known_peers_.end();) {
+    if (membership.find(known->first) != nullptr) {
+      ++known;
+      continue;
+    }
+    environment_.peers->remove_peer(known->first, membership.is_removed(known->first));
+    node_.metrics().known_peers.with({self, base::hex(known->first.value())}).set(0);
+    known = known_peers_.erase(known);
+  }
+  for (const auto& [id, member] : membership.members()) {
+    if (id == node_.id() || member.peer_urls.empty()) continue;
+    const auto known = known_peers_.find(id);
+    if (known != known_peers_.end() && known->second == member.peer_urls) continue;
+    environment_.peers->add_peer(id, member.peer_urls);
+    node_.metrics().known_peers.with({self, base::hex(id.value())}).set(1);
+    known_peers_[id] = member.peer_urls;
+  }
+  for (const NodeId id : membership.removed()) environment_.peers->remove_peer(id, true);
+}
+
+// A member that finds the others at work need not wait a whole election timeout for a leader's word (etcd's tick advance).
+void RaftDriver::fast_start(base::Instant deadline) {
+  if (stopped_ || leader_ != base::kNoNode) return;
+  const size_t active = environment_.peers->active_peers();
+  if (active > 0) {
+    const uint32_t ticks = config_.election_ticks();
+    base::log::info("initialized peer connections; fast-forwarding election ticks",
+                    {{"local-member-id", base::hex(node_.id().value())},
+                     {"forward-ticks", ticks - std::min(ticks, kFastStartTicksLeft)},
+                     {"active-remote-members", active}});
+    for (uint32_t i = kFastStartTicksLeft; i < ticks; ++i) raft_->tick();
+    return wake();
+  }
+  if (environment_.loop.clock().now() >= deadline) return;
+  environment_.loop.after(std::chrono::milliseconds(config_.heartbeat_ms), [this, deadline] { fast_start(deadline); });
+}
+
+void RaftDriver::send(raft::Message message) {
+  if (environment_.peers == nullptr || stopped_) return;
+  outbox_.push_back(to_wire(std::move(message)));
+}
+
+void RaftDriver::flush_outbox() {
+  if (!outbox_.empty()) environment_.peers->send(std::exchange(outbox_, {}));
+}
+
+Status RaftDriver::step(raft::Message message) {
+  Status stepped = raft_->step(std::move(message));
+  wake();
+  return stepped;
+}
+
+void RaftDriver::on_messages(std::vector<wire::RaftMessage> messages) {
+  if (stopped_) return;
+  for (wire::RaftMessage& wire_message : messages) {
+    if (wire_message.to != node_.id()) continue;
+    std::optional<raft::Message> message = from_wire(std::move(wire_message));
+    // What is refused (a stranger's answer, a proposal without a leader) has nobody to tell.
+    if (message) (void)raft_->step(std::move(*message));
+  }
+  wake();
+}
+
+void RaftDriver::on_unreachable(NodeId id) {
+  if (stopped_) return;
+  raft_->report_unreachable(id);
+  wake();
+}
+
+void RaftDriver::on_snapshot_sent(NodeId id, bool sent) {
+  if (snapshots_in_flight_ > 0) --snapshots_in_flight_;
+  if (stopped_) return;
+  if (sent) hold_log_until_ = environment_.loop.clock().now() + kLogHeldAfterSnapshot;
+  raft_->report_snapshot(id, !sent);
+  wake();
+}
+
+// The lease that keeps us from voting protects a leader that is slow; one whose process is gone needs none. A pre-vote changes
+// nothing at members that still hear their leader: they do not even answer.
+void RaftDriver::on_gone(NodeId id) {
+  if (stopped_ || id != leader_ || !config_.pre_vote || raft_->raft().role() != raft::Role::kFollower) return;
+  if (!raft_->forget_leader().ok()) return;
+  wake();
+  const auto range = static_cast<uint64_t>(base::Duration(kGoneLeaderWaitMax - kGoneLeaderWaitMin).count());
+  const base::Duration wait = kGoneLeaderWaitMin + base::Duration(rng_.below(range));
+  environment_.loop.after(wait, [this, id, at = term()] { campaign_for_gone_leader(id, at); });
+}
+
+void RaftDriver::campaign_for_gone_leader(NodeId gone, Term at) {
+  const raft::Raft& raft = raft_->raft();
+  if (stopped_ || raft.leader() != base::kNoNode || raft.role() != raft::Role::kFollower || raft.term() != at) return;
+  base::log::info("the leader's process is gone; asking for a pre-vote at once",
+                  {{"local-member-id", base::hex(node_.id().value())}, {"leader", base::hex(gone.value())}});
+  raft_->campaign();
+  wake();
+}
+
+void RaftDriver::on_self_removed() {
+  if (stopped_ || !on_self_removed_) return;
+  std::exchange(on_self_removed_, nullptr)();
+}
+
+void RaftDriver::transfer_leader(NodeId to) {
+  raft_->transfer_leader(to);
+  wake();
 }
 
 void RaftDriver::transfer_leader(NodeId to) {
@@ -371,8 +549,8 @@ void RaftDriver::on_durable(Index index, Term term) {
 // Raft's snapshot of a member is its engine; what is taken here is the note in the log that entries up to an index are not
 // needed to start again, and the .snap file older versions look for.
 void RaftDriver::maybe_snapshot() {
-  if (snapshot_running_ || stopped_ || durable_ <= snapshot_index_ || durable_ - snapshot_index_ <= config_.snapshot_count)
-    return;
+  if (snapshot_running_ || stopped_ || node_.installing()) return;
+  if (durable_ <= snapshot_index_ || durable_ - snapshot_index_ <= config_.snapshot_count) return;
   snapshot_running_ = true;
   base::log::info("triggering snapshot", {{"local-member-id", base::hex(node_.id().value())},
                                           {"local-member-applied-index", durable_.value()},
@@ -395,14 +573,76 @@ void RaftDriver::maybe_snapshot() {
         if (!saved->ok()) base::fatal("cannot save a snapshot of the raft log: " + saved->to_string());
         if (stopped_) return;
         snapshot_index_ = snap->index;
+        if (snap->index < snapshot_index_ || node_.installing()) return;  // A newer one came from another member meanwhile.
         job_snapshot_ = std::make_unique<storage::WalSnapshot>(storage::WalSnapshot{snap->index, snap->term, snap->conf_state});
+        if (log_.first_index() <= snap->index + 1 && snap->index <= log_.last_index()) {
+          const raft::ConfState conf_state = from_storage(snap->conf_state);
+          (void)log_.create_snapshot(snap->index, &conf_state, "");
+        }
         base::log::info("saved snapshot to disk", {{"snapshot-index", snap->index.value()}});
         compact_log(snap->index);
         wake();
       });
 }
 
+bool RaftDriver::holds_log() const {
+  return snapshots_in_flight_ > 0 || environment_.loop.clock().now() < hold_log_until_;
+}
+
+// Raft's snapshot only says that the log does not reach back far enough: the store as it is now goes out, and its index.
+void RaftDriver::send_snapshot(raft::Message message) {
+  const NodeId to = message.to;
+  base::Result<std::unique_ptr<peer::SnapshotBody>> body = Status(base::Code::kResourceExhausted, "too many under way");
+  if (environment_.peers != nullptr && snapshots_in_flight_ < kSnapshotsInFlightMax && !node_.installing()) {
+    body = open_snapshot_body(node_);
+  }
+  if (!body.ok()) {
+    base::log::warn("cannot send a database snapshot", {{"to", base::hex(to.value())}, {"error", body.status()}});
+    return environment_.loop.post([this, to] {
+      if (!stopped_) raft_->report_snapshot(to, true);
+    });
+  }
+  auto snapshot = std::make_shared<raft::Snapshot>();
+  snapshot->index = applied_;
+  snapshot->term = applied_term_;
+  snapshot->conf_state = conf_state_;
+  snapshot->data = v2_store_json(node_.membership());
+  message.snapshot = std::move(snapshot);
+  ++snapshots_in_flight_;
+  base::log::info("sending merged snapshot", {{"from", base::hex(node_.id().value())},
+                                              {"to", base::hex(to.value())},
+                                              {"snapshot-index", applied_.value()}});
+  environment_.peers->send_snapshot(to_wire(std::move(message)), std::move(*body));
+}
+
+// The snapshot is in the log. What was committed before it is applied first, because its proposers wait for it.
+void RaftDriver::install(raft::SnapshotPtr snapshot, std::vector<raft::Message> responses) {
+  while (!to_apply_.empty()) {
+    ApplyJob job = std::move(to_apply_.front());
+    to_apply_.pop_front();
+    for (; job.next < job.entries.size(); ++job.next) apply_entry(job.entries[job.next]);
+    for (raft::Message& response : job.responses) step_own(std::move(response));
+  }
+  if (stopped_) return;
+  VERIFY(snapshot->index > applied_);
+  auto answers = std::make_shared<std::vector<raft::Message>>(std::move(responses));
+  node_.install_snapshot(snapshot->index, snapshot->term, received_database_path(config_.snap_dir(), snapshot->index),
+                         [this, snapshot, answers] {
+                           applied_ = durable_ = snapshot->index;
+                           applied_term_ = durable_term_ = snapshot->term;
+                           committed_ = std::max(committed_, snapshot->index);
+                           conf_state_ = snapshot->conf_state;
+                           node_.applier().save_conf_state(conf_state_);
+                           disk_busy_ = false;
+                           for (raft::Message& answer : *answers) step_own(std::move(answer));
+                           flush_outbox();
+                           sync_peers();
+                           wake();
+                         });
+}
+
 void RaftDriver::compact_log(Index snapshot_index) {
+  if (holds_log() && log_.size_bytes() <= kLogBytesHeldMax) return;
   const bool alone = node_.membership().members().size() <= 1;
   const uint64_t keep =
       alone ? std::min(kLogEntriesKeptAlone, config_.snapshot_catchup_entries) : config_.snapshot_catchup_entries;

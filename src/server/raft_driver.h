@@ -9,10 +9,13 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/rng.h"
+#include "peer/transport.h"
 #include "raft/memory_log.h"
 #include "raft/raw_node.h"
 #include "server/data_dir.h"
@@ -22,6 +25,11 @@
 
 namespace server {
 
+// While a member gets a database, the entries behind it are kept, up to so many bytes, and this much longer.
+inline constexpr size_t kLogBytesHeldMax = 256u << 20;
+inline constexpr auto kLogHeldAfterSnapshot = std::chrono::seconds(30);
+// Databases on their way to other members; a member that asks for one more has to ask again.
+inline constexpr int kSnapshotsInFlightMax = 4;
 // Applied entries that stay in memory for followers that lag, beyond what --snapshot-catchup-entries says at most these bytes.
 inline constexpr size_t kLogBytesKeptMax = 64u << 20;
 // A member alone in its cluster has nobody to catch up.
@@ -29,25 +37,50 @@ inline constexpr uint64_t kLogEntriesKeptAlone = 128;
 // Entries applied in one go before other work on the loop gets its turn.
 inline constexpr size_t kApplyEntriesPerTurn = 2048;
 
-class RaftDriver {
+// A follower that sees its leader's process die asks for a pre-vote after a wait drawn from this, so that not all ask at once.
+inline constexpr auto kGoneLeaderWaitMin = std::chrono::milliseconds(5), kGoneLeaderWaitMax = std::chrono::milliseconds(60);
+// Proposals that wait for a leader.
+inline constexpr size_t kLeaderlessMax = 10'000;
+inline constexpr size_t kLeaderlessBytesMax = 64u << 20;
+// The fast start of a member that finds others: waited for so long, and the election timeout then has this many ticks left.
+inline constexpr auto kFastStartWait = std::chrono::seconds(5);
+inline constexpr uint32_t kFastStartTicksLeft = 2;
+
+class RaftDriver final : public peer::Events {
  public:
   RaftDriver(Node& node, const Config& config, Environment environment, DataDir& data);
-  ~RaftDriver();
+  ~RaftDriver() override;
   RaftDriver(const RaftDriver&) = delete;
   RaftDriver& operator=(const RaftDriver&) = delete;
 
   // Puts the log to work. `applied`, its term and `conf_state` as the store has them.
   base::Status start(DataDir& data, base::Index applied, base::Term applied_term, const raft::ConfState& conf_state);
+  // Connects to the other members.
+  void start_peers();
+  // Brings the transport up to what the membership says.
+  void sync_peers();
   void tick();
   // Starts an election at once if we are the only voter and no leader yet.
   void campaign_if_alone();
   // Asks for a turn of the loop; many calls, one turn.
   void wake();
 
+  // Without a leader it waits for one, as long as a request does.
   base::Status propose(std::shared_ptr<const std::string> data);
   base::Status propose_conf_change(const raft::ConfChange& change);
   void request_read_index(std::string context);
   void transfer_leader(base::NodeId to);
+
+  // --- from the other members ---
+  void on_messages(std::vector<wire::RaftMessage> messages) override;
+  void on_unreachable(base::NodeId id) override;
+  void on_snapshot_sent(base::NodeId id, bool sent) override;
+  void on_gone(base::NodeId id) override;
+  void on_self_removed() override;
+  // Called once when another member says that we are out of the cluster.
+  void set_on_self_removed(std::function<void()> told) { on_self_removed_ = std::move(told); }
+  // What a message does to raft; what it has to say goes out in the next turn.
+  base::Status step(raft::Message message);
 
   // Copies; with the progress of all if we lead.
   raft::NodeStatus status() const { return raft_->status(); }
@@ -62,6 +95,8 @@ class RaftDriver {
   bool alone() const { return conf_state_.voters.size() == 1 && conf_state_.voters[0] == node_.id(); }
   // Nothing committed waits to be applied and nothing is on its way to the disk.
   bool idle() const { return to_apply_.empty() && !disk_busy_ && appends_.empty(); }
+  // Entries are needed by a member that is getting, or has just got, a database.
+  bool holds_log() const;
 
   // The engine durably holds everything up to `index`: a snapshot of the log may be due.
   void on_durable(base::Index index, base::Term term);
@@ -82,8 +117,15 @@ class RaftDriver {
   void apply_entry(const raft::Entry& entry);
   void apply_conf_change(const raft::Entry& entry);
   void maybe_snapshot();
+  void send_snapshot(raft::Message message);
+  void install(raft::SnapshotPtr snapshot, std::vector<raft::Message> responses);
   void compact_log(base::Index snapshot_index);
   void log_leader(base::NodeId from, base::NodeId to);
+  void propose_leaderless();
+  void send(raft::Message message);
+  void flush_outbox();
+  void fast_start(base::Instant deadline);
+  void campaign_for_gone_leader(base::NodeId gone, base::Term term);
 
   struct AppendJob;
   struct ApplyJob {
@@ -117,6 +159,19 @@ class RaftDriver {
   bool turn_posted_ = false;
   bool stopped_ = false;
   uint64_t syncs_ = 0, synced_entries_ = 0;
+
+  int snapshots_in_flight_ = 0;  // to other members
+  base::Instant hold_log_until_{};
+  std::vector<wire::RaftMessage> outbox_;                          // of this turn
+  std::map<base::NodeId, std::vector<std::string>> known_peers_;  // as the transport knows them
+  std::function<void()> on_self_removed_;
+  struct LeaderlessProposal {
+    std::shared_ptr<const std::string> data;
+    base::Instant deadline;  // when its client gives up
+  };
+  std::deque<LeaderlessProposal> leaderless_;
+  size_t leaderless_bytes_ = 0;
+  base::Rng rng_;
 };
 
 }  // namespace server

@@ -15,6 +15,7 @@
 #include "net/asio_loop.h"
 #include "net/listener.h"
 #include "net/spawn.h"
+#include "peer/http_transport.h"
 #include "rpc/server.h"
 #include "server/gateway.h"
 #include "server/member_client.h"
@@ -22,9 +23,11 @@
 #include "server/node.h"
 #include "server/notify.h"
 #include "server/pages.h"
+#include "server/peer_port.h"
 #include "server/raft_driver.h"
 #include "server/reconfiguration.h"
 #include "server/services.h"
+#include "server/snapshot_receiver.h"
 #include "server/transport_security.h"
 
 namespace server {
@@ -33,6 +36,10 @@ namespace {
 using base::Status;
 
 constexpr auto kClientDrainPatience = std::chrono::seconds(3);
+constexpr auto kPeerDialTimeout = std::chrono::seconds(1);  // and the election timeout
+// An append has up to 1 MiB of entries, or one that is larger: as large as a request may be, here or at a sender with other
+// flags.
+constexpr size_t kPeerBodyBytesMin = 16u << 20;
 constexpr auto kStopPatience = std::chrono::seconds(5);
 
 rpc::ServerOptions rpc_options(const Config& config, bool grpc, bool http) {
@@ -47,6 +54,10 @@ rpc::ServerOptions rpc_options(const Config& config, bool grpc, bool http) {
   options.serve_grpc = grpc;
   options.serve_http = http;
   return options;
+}
+
+size_t peer_body_bytes_max(const Config& config) {
+  return std::max<size_t>(kPeerBodyBytesMin, 2 * size_t{config.max_request_bytes});
 }
 
 // One member as a process: threads, ports, signals. Everything happens on the core loop.
@@ -96,7 +107,12 @@ class Process {
   net::AsioLoop loop_;
   Metrics metrics_;
   HttpMemberClient member_client_{home_, clock_};
+  peer::Metrics peer_metrics_{metrics_.registry};
+  std::unique_ptr<peer::Dialer> dialer_;
+  std::unique_ptr<peer::HttpTransport> peers_;
   std::unique_ptr<Node> node_;
+  std::unique_ptr<SnapshotReceiver> receiver_;
+  std::unique_ptr<PeerPort> peer_port_;
   std::unique_ptr<Pages> pages_;
   std::shared_ptr<net::TlsPolicy> client_tls_, peer_tls_;  // null: none
   std::vector<Front> fronts_;
@@ -118,7 +134,13 @@ Status Process::bind(Port port, const Urls& urls, bool grpc, bool http) {
   Front front;
   front.port = port;
   front.options = rpc_options(config_, grpc, http);
-  front.server = std::make_unique<rpc::Server>(home_, net_loops(), clock_, front.options);
+  // Members' connections live where raft does: a hop for each message would cost more than its bytes.
+  const std::vector<asio::io_context*> loops = port == Port::kPeer ? std::vector<asio::io_context*>() : net_loops();
+  if (port == Port::kPeer) {
+    front.options.http_body_bytes_max = peer_body_bytes_max(config_);
+    front.options.streams_body = &PeerPort::streams_body;
+  }
+  front.server = std::make_unique<rpc::Server>(home_, loops, clock_, front.options);
   net::ListenOptions options;
   options.reuse_port = config_.socket_reuse_port;
   for (const Url& url : urls) {
@@ -170,10 +192,22 @@ Status Process::open() {
                   {{"local-member-id", base::hex(data->self.value())}, {"cluster-id", base::hex(data->cluster_id)}});
   std::random_device entropy;
   const uint64_t seed = static_cast<uint64_t>(entropy()) << 32 | entropy();
-  const Environment environment{loop_, disk_worker_, helper_worker_, disk_, seed, metrics_, &member_client_};
+  peer::Identity us;
+  us.self = data->self;
+  us.cluster_id = data->cluster_id;
+  us.version = kVersion;
+  us.peer_urls = texts(config_.advertise_peer_urls);
+  dialer_ = peer::make_tcp_dialer(home_);
+  peers_ = std::make_unique<peer::HttpTransport>(home_, clock_, *dialer_, peer_metrics_, std::move(us),
+                                                 kPeerDialTimeout + std::chrono::milliseconds(config_.election_ms));
+  const Environment environment{loop_, disk_worker_, helper_worker_, disk_, seed, metrics_, &member_client_, peers_.get()};
   base::Result<std::unique_ptr<Node>> node = Node::open(config_, environment, std::move(*data));
   if (!node.ok()) return node.status();
   node_ = std::move(*node);
+  receiver_ = std::make_unique<SnapshotReceiver>(
+      home_, environment, config_.snap_dir(), *peers_,
+      [this](raft::Message message) { return node_->driver().step(std::move(message)); });
+  peer_port_ = std::make_unique<PeerPort>(home_, clock_, *peers_, receiver_.get());
   pages_ = std::make_unique<Pages>(home_, *node_, config_);
   metrics_.registry.before_expose([this] {
     rpc::Server::Stats all;
@@ -226,6 +260,7 @@ void Process::serve(Front& front) {
       front.gateway = std::make_shared<Gateway>(home_.get_executor(), server.local(), front.options.http_body_bytes_max);
     }
     server.set_http_handler([this, port = front.port, gateway = front.gateway](std::shared_ptr<rpc::HttpCall> call) {
+      if (port == Port::kPeer && peer_port_->serve(call)) return;
       pages_->serve(port, gateway.get(), std::move(call));
     });
   }
@@ -295,7 +330,7 @@ asio::awaitable<void> Process::stop_all() {
   for (Front& front : fronts_) {
     if (front.port == Port::kPeer) co_await front.server->stop(std::chrono::nanoseconds(0));
   }
-  node_->stop([this] { home_.stop(); });
+  peers_->stop([this] { node_->stop([this] { home_.stop(); }); });
   loop_.after(kStopPatience, [this] {
     base::log::warn("the store did not come to rest in time; what is not there yet is in the log");
     home_.stop();

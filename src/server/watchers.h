@@ -35,6 +35,7 @@ class Watchers final : public mvcc::Observer {
 
   void on_commit(int64_t main, std::span<const mvcc::Event> events) override;
   void on_compact(int64_t revision) override { hub_.on_compact(revision); }
+  void on_restart(int64_t revision_before) { hub_.on_restart(revision_before); }
   // No more events; sessions that are still there are cut from the hub.
   void stop();
 

@@ -79,15 +79,22 @@ bool read_entry(Reader& in, RaftEntry& entry) {
   uint32_t tag = 0;
   while (in.next(&tag)) {
     switch (tag) {
-      case varint_tag(1): entry.type = static_cast<uint32_t>(in.take_varint()); break;
-      case varint_tag(2): entry.term = Term(in.take_varint()); break;
-      case varint_tag(3): entry.index = Index(in.take_varint()); break;
+      case varint_tag(1):
+        entry.type = static_cast<uint32_t>(in.take_varint());
+        break;
+      case varint_tag(2):
+        entry.term = Term(in.take_varint());
+        break;
+      case varint_tag(3):
+        entry.index = Index(in.take_varint());
+        break;
       case bytes_tag(4): {
         const std::string_view bytes = in.take_bytes();
         entry.data = bytes.empty() ? nullptr : std::make_shared<const std::string>(bytes);
         break;
       }
-      default: in.skip(tag);
+      default:
+        in.skip(tag);
     }
   }
   return in.ok();
@@ -107,15 +114,26 @@ bool read_conf_state(Reader& in, RaftConfState& state) {
     const bool packed = (tag & 7) == static_cast<uint32_t>(WireType::kBytes);
     switch (tag) {
       case varint_tag(1):
-      case bytes_tag(1): read_ids(in, packed, state.voters); break;
+      case bytes_tag(1):
+        read_ids(in, packed, state.voters);
+        break;
       case varint_tag(2):
-      case bytes_tag(2): read_ids(in, packed, state.learners); break;
+      case bytes_tag(2):
+        read_ids(in, packed, state.learners);
+        break;
       case varint_tag(3):
-      case bytes_tag(3): read_ids(in, packed, state.voters_outgoing); break;
+      case bytes_tag(3):
+        read_ids(in, packed, state.voters_outgoing);
+        break;
       case varint_tag(4):
-      case bytes_tag(4): read_ids(in, packed, state.learners_next); break;
-      case varint_tag(5): state.auto_leave = in.take_bool(); break;
-      default: in.skip(tag);
+      case bytes_tag(4):
+        read_ids(in, packed, state.learners_next);
+        break;
+      case varint_tag(5):
+        state.auto_leave = in.take_bool();
+        break;
+      default:
+        in.skip(tag);
     }
   }
   return in.ok();
@@ -125,10 +143,17 @@ bool read_metadata(Reader& in, RaftSnapshot& snapshot) {
   uint32_t tag = 0;
   while (in.next(&tag)) {
     switch (tag) {
-      case bytes_tag(1): in.take_message([&](Reader& inner) { return read_conf_state(inner, snapshot.conf_state); }); break;
-      case varint_tag(2): snapshot.index = Index(in.take_varint()); break;
-      case varint_tag(3): snapshot.term = Term(in.take_varint()); break;
-      default: in.skip(tag);
+      case bytes_tag(1):
+        in.take_message([&](Reader& inner) { return read_conf_state(inner, snapshot.conf_state); });
+        break;
+      case varint_tag(2):
+        snapshot.index = Index(in.take_varint());
+        break;
+      case varint_tag(3):
+        snapshot.term = Term(in.take_varint());
+        break;
+      default:
+        in.skip(tag);
     }
   }
   return in.ok();
@@ -138,9 +163,14 @@ bool read_snapshot(Reader& in, RaftSnapshot& snapshot) {
   uint32_t tag = 0;
   while (in.next(&tag)) {
     switch (tag) {
-      case bytes_tag(1): snapshot.data = in.take_bytes(); break;
-      case bytes_tag(2): in.take_message([&](Reader& inner) { return read_metadata(inner, snapshot); }); break;
-      default: in.skip(tag);
+      case bytes_tag(1):
+        snapshot.data = in.take_bytes();
+        break;
+      case bytes_tag(2):
+        in.take_message([&](Reader& inner) { return read_metadata(inner, snapshot); });
+        break;
+      default:
+        in.skip(tag);
     }
   }
   return in.ok();
@@ -151,25 +181,50 @@ bool read_message(Reader& in, RaftMessage& m) {
   uint32_t tag = 0;
   while (in.next(&tag)) {
     switch (tag) {
-      case varint_tag(1): m.type = static_cast<RaftMessageType>(static_cast<uint32_t>(in.take_varint())); break;
-      case varint_tag(2): m.to = NodeId(in.take_varint()); break;
-      case varint_tag(3): m.from = NodeId(in.take_varint()); break;
-      case varint_tag(4): m.term = Term(in.take_varint()); break;
-      case varint_tag(5): m.log_term = Term(in.take_varint()); break;
-      case varint_tag(6): m.index = Index(in.take_varint()); break;
+      case varint_tag(1):
+        m.type = static_cast<RaftMessageType>(static_cast<uint32_t>(in.take_varint()));
+        break;
+      case varint_tag(2):
+        m.to = NodeId(in.take_varint());
+        break;
+      case varint_tag(3):
+        m.from = NodeId(in.take_varint());
+        break;
+      case varint_tag(4):
+        m.term = Term(in.take_varint());
+        break;
+      case varint_tag(5):
+        m.log_term = Term(in.take_varint());
+        break;
+      case varint_tag(6):
+        m.index = Index(in.take_varint());
+        break;
       case bytes_tag(7): {
         RaftEntry entry;
         in.take_message([&](Reader& inner) { return read_entry(inner, entry); });
         m.entries.push_back(std::move(entry));
         break;
       }
-      case varint_tag(8): m.commit = Index(in.take_varint()); break;
-      case bytes_tag(9): in.take_message([&](Reader& inner) { return read_snapshot(inner, snapshot); }); break;
-      case varint_tag(10): m.reject = in.take_bool(); break;
-      case varint_tag(11): m.reject_hint = Index(in.take_varint()); break;
-      case bytes_tag(12): m.context = in.take_bytes(); break;
-      case varint_tag(13): m.vote = NodeId(in.take_varint()); break;
-      default: in.skip(tag);
+      case varint_tag(8):
+        m.commit = Index(in.take_varint());
+        break;
+      case bytes_tag(9):
+        in.take_message([&](Reader& inner) { return read_snapshot(inner, snapshot); });
+        break;
+      case varint_tag(10):
+        m.reject = in.take_bool();
+        break;
+      case varint_tag(11):
+        m.reject_hint = Index(in.take_varint());
+        break;
+      case bytes_tag(12):
+        m.context = in.take_bytes();
+        break;
+      case varint_tag(13):
+        m.vote = NodeId(in.take_varint());
+        break;
+      default:
+        in.skip(tag);
     }
   }
   if (in.ok() && snapshot.index != Index(0)) m.snapshot = std::make_shared<const RaftSnapshot>(std::move(snapshot));

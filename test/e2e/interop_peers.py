@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Clusters of our members and real etcd's, 3.7 and, where it is there, 3.6: each leads, each follows, each catches up by log and
+by snapshot of the other."""
+
+import json
+import os
+import time
+import unittest
+from pathlib import Path
+
+import cluster_test
+import harness
+
+REFERENCE = Path(os.environ.get("ETCD_REFERENCE", harness.TOP / "build/reference"))
+
+
+class Mixed(cluster_test.Cluster):
+    def __init__(self, programs, *flags):
+        super().__init__(*flags, size=len(programs))
+        for member, program in zip(self.members, programs):
+            member.program = program
+            member.command = lambda member=member, inner=member.command: [str(member.program), *inner()[1:]]
+
+    def lead_with(self, program):
+        """Moves the leadership until a member of this kind has it: by the death of those that are not."""
+        for _ in range(6):
+            leader = self.leader()
+            if leader.program == program:
+                return leader
+            leader.kill()
+            cluster_test.wait_until("another leader", lambda: self.ctl("put", "move", "on", check=False).returncode == 0)
+            leader.start()
+        raise AssertionError("no member of the kind became leader")
+
+
+class MixedTest(unittest.TestCase):
+    def programs(self):
+        real = [REFERENCE / "etcd"]
+        if (REFERENCE / "etcd-last-release").exists():
+            real.append(REFERENCE / "etcd-last-release")
+        return real
+
+    def settle(self, cluster):
+        cluster_test.wait_until("equal hashes", lambda: len(cluster.hashes()) == 1)
+
+    def tell_story(self, ours, real, kinds):
+        with Mixed(kinds, "--snapshot-count=50", "--snapshot-catchup-entries=10") as cluster:
+            for lead in (ours, real):
+                leader = cluster.lead_with(lead)
+                for i, member in enumerate(cluster.members):
+                    member.ctl("put", f"from{i}", str(lead))
+                    self.assertEqual(leader.ctl("get", f"from{i}", "--print-value-only").stdout.strip(), str(lead))
+                self.settle(cluster)
+                follow = ours if lead == real else real
+                away = next(member for member in cluster.members if member.program == follow)
+                away.kill()
+                for i in range(150):
+                    leader.ctl("put", f"key{i % 9}", f"value{i}")
+                began = time.monotonic()
+                away.start()
+                self.assertTrue(away.log.wait_for("applied snapshot", 20), away.log.text())
+                self.assertLess(time.monotonic() - began, 20)
+                self.settle(cluster)
+            members = json.loads(cluster.ctl("member", "list", "-w", "json").stdout)["members"]
+            self.assertEqual(len(members), 3)
+
+    def test_one_of_etcd_and_two_of_ours(self):
+        ours = Path(harness.SERVER)
+        for real in self.programs():
+            with self.subTest(real=real.name):
+                self.tell_story(ours, real, [real, ours, ours])
+
+    def test_two_of_etcd_and_one_of_ours(self):
+        ours = Path(harness.SERVER)
+        for real in self.programs():
+            with self.subTest(real=real.name):
+                self.tell_story(ours, real, [real, real, ours])
+
+
+if __name__ == "__main__":
+    harness.main()
