@@ -109,9 +109,9 @@ std::string Member::name() const { return base::hex(id_.value()); }
 void Member::start() {
   if (!full_) return;
   const auto executor = shared_->loop.get_executor();
-  (void)shared_->gate.spawn(executor, "peer stream", read_streams(Channel::kAppend));
-  (void)shared_->gate.spawn(executor, "peer stream", read_streams(Channel::kMessage));
-  (void)shared_->gate.spawn(executor, "peer probe", probe());
+  (void)shared_->gate.spawn(executor, "peer stream", read_streams(shared_from_this(), Channel::kAppend));
+  (void)shared_->gate.spawn(executor, "peer stream", read_streams(shared_from_this(), Channel::kMessage));
+  (void)shared_->gate.spawn(executor, "peer probe", probe(shared_from_this()));
 }
 
 void Member::close() {
@@ -147,7 +147,7 @@ asio::awaitable<void> Member::pause_for(base::Duration delay) {
 // --- is it there ------------------------------------------------------------------------------------------------------------
 
 void Member::set_active() {
-  gone_told_ = false;
+  gone_told_ = refused_ = false;
   if (active_since_ || closed_) return;
   active_since_ = shared_->now();
   base::log::info("peer became active", {{"peer-id", name()}});
@@ -172,6 +172,13 @@ void Member::report_unreachable() {
 }
 
 void Member::count_received_failure() { shared_->metrics.received_failures.with({name()}).add(); }
+
+// All its connections broke and nobody listens any more: the process is gone, not only slow.
+void Member::tell_if_gone() {
+  if (closed_ || !refused_ || gone_told_ || has_writer() || shared_->events == nullptr) return;
+  gone_told_ = true;
+  shared_->events->on_gone(id_);
+}
 
 bool Member::has_writer() const {
   return std::any_of(writers_.begin(), writers_.end(), [](const auto& writer) { return writer != nullptr && !writer->ended; });
@@ -230,11 +237,10 @@ void Member::attach(Channel channel, std::shared_ptr<Outlet> outlet) {
                    {"local-member-id", base::hex(shared_->us.self.value())},
                    {"remote-peer-id", name()}});
   set_active();
-  (void)shared_->gate.spawn(shared_->loop.get_executor(), "peer writer", write_stream(slot));
+  (void)shared_->gate.spawn(shared_->loop.get_executor(), "peer writer", write_stream(shared_from_this(), slot));
 }
 
-asio::awaitable<void> Member::write_stream(std::shared_ptr<Writer> writer) {
-  const std::shared_ptr<Member> self = shared_from_this();
+asio::awaitable<void> Member::write_stream(std::shared_ptr<Member>, std::shared_ptr<Writer> writer) {
   struct Deadlines {
     explicit Deadlines(Writer& w) : writer(w) {}
     Writer& writer;
@@ -281,6 +287,7 @@ asio::awaitable<void> Member::write_stream(std::shared_ptr<Writer> writer) {
                                                                      {"remote-peer-id", name()}});
   if (!writer->queue.empty()) shared_->metrics.sent_failures.with({name()}).add(writer->queue.size());
   report_unreachable();
+  tell_if_gone();
 }
 
 // --- POST /raft -------------------------------------------------------------------------------------------------------------
@@ -292,12 +299,12 @@ void Member::post(RaftMessage message) {
   }
   pipeline_.push_back(std::move(message));
   if (pipeline_workers_ >= kPipelineWorkersMax) return;
-  if (shared_->gate.spawn(shared_->loop.get_executor(), "peer pipeline", work_pipeline())) ++pipeline_workers_;
+  if (shared_->gate.spawn(shared_->loop.get_executor(), "peer pipeline", work_pipeline(shared_from_this())))
+    ++pipeline_workers_;
 }
 
 // Sends what waits over one connection, then goes.
-asio::awaitable<void> Member::work_pipeline() {
-  const std::shared_ptr<Member> self = shared_from_this();
+asio::awaitable<void> Member::work_pipeline(std::shared_ptr<Member>) {
   HttpClient client(shared_->dialer, shared_->timers);
   const Listed listed(clients_, &client);
   while (!closed_ && !pipeline_.empty()) {
@@ -348,9 +355,9 @@ asio::awaitable<Status> Member::post_message(HttpClient& client, const RaftMessa
 // --- POST /raft/snapshot ----------------------------------------------------------------------------------------------------
 
 void Member::send_snapshot(RaftMessage message, std::unique_ptr<SnapshotBody> body) {
-  const bool started =
-      !closed_ && snapshots_ < kSnapshotsToMemberMax &&
-      shared_->gate.spawn(shared_->loop.get_executor(), "peer snapshot", post_snapshot(std::move(message), std::move(body)));
+  const bool started = !closed_ && snapshots_ < kSnapshotsToMemberMax &&
+                       shared_->gate.spawn(shared_->loop.get_executor(), "peer snapshot",
+                                           post_snapshot(shared_from_this(), std::move(message), std::move(body)));
   if (started) {
     ++snapshots_;
     return;
@@ -360,8 +367,7 @@ void Member::send_snapshot(RaftMessage message, std::unique_ptr<SnapshotBody> bo
   });
 }
 
-asio::awaitable<void> Member::post_snapshot(RaftMessage message, std::unique_ptr<SnapshotBody> body) {
-  const std::shared_ptr<Member> self = shared_from_this();
+asio::awaitable<void> Member::post_snapshot(std::shared_ptr<Member>, RaftMessage message, std::unique_ptr<SnapshotBody> body) {
   Metrics& metrics = shared_->metrics;
   HttpClient client(shared_->dialer, shared_->timers);
   const Listed listed(clients_, &client);
@@ -437,8 +443,7 @@ asio::awaitable<Status> Member::send_database(HttpClient& client, const RaftMess
 
 // --- what it sends ----------------------------------------------------------------------------------------------------------
 
-asio::awaitable<void> Member::read_streams(Channel channel) {
-  const std::shared_ptr<Member> self = shared_from_this();
+asio::awaitable<void> Member::read_streams(std::shared_ptr<Member>, Channel channel) {
   base::log::info("started stream reader with remote peer", {{"stream-reader-type", stream_name(channel)},
                                                              {"local-member-id", base::hex(shared_->us.self.value())},
                                                              {"remote-peer-id", name()}});
@@ -456,11 +461,8 @@ asio::awaitable<void> Member::read_streams(Channel channel) {
     if (closed_) break;
     rotate(used);
     set_inactive(ended);
-    // All its connections broke and nobody listens any more: the process is gone, not only slow.
-    if (!was_open && !gone_told_ && is_refused(ended) && !has_writer() && shared_->events != nullptr) {
-      gone_told_ = true;
-      shared_->events->on_gone(id_);
-    }
+    refused_ = !was_open && is_refused(ended);
+    tell_if_gone();
     const base::Duration spent = shared_->now() - began;
     if (spent < kRetryStream) co_await pause_for(kRetryStream - spent);
   }
@@ -536,8 +538,7 @@ void Member::deliver(std::vector<RaftMessage>& messages) {
 
 // --- probing ----------------------------------------------------------------------------------------------------------------
 
-asio::awaitable<void> Member::probe() {
-  const std::shared_ptr<Member> self = shared_from_this();
+asio::awaitable<void> Member::probe(std::shared_ptr<Member>) {
   base::metrics::Histogram& round_trips = shared_->metrics.round_trip_time.with({name()});
   std::unique_ptr<HttpClient> client;
   base::Instant reported{};

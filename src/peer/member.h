@@ -90,21 +90,24 @@ class Member : public std::enable_shared_from_this<Member> {
   struct Pause;
 
   bool has_writer() const;
+  void tell_if_gone();
   Writer* writer_for(const wire::RaftMessage& message);
   void enqueue(Writer& writer, wire::RaftMessage message);
   void post(wire::RaftMessage message);
   void drop(const wire::RaftMessage& message);
 
-  asio::awaitable<void> write_stream(std::shared_ptr<Writer> writer);
-  asio::awaitable<void> read_streams(Channel channel);
+  // `self` keeps us alive from before the coroutine begins to run.
+  asio::awaitable<void> write_stream(std::shared_ptr<Member> self, std::shared_ptr<Writer> writer);
+  asio::awaitable<void> read_streams(std::shared_ptr<Member> self, Channel channel);
   asio::awaitable<base::Status> read_stream(Channel channel, HttpClient& client, std::string url, bool* was_open);
   asio::awaitable<base::Status> listen(Channel channel, HttpClient& client);
   void deliver(std::vector<wire::RaftMessage>& messages);
-  asio::awaitable<void> work_pipeline();
+  asio::awaitable<void> work_pipeline(std::shared_ptr<Member> self);
   asio::awaitable<base::Status> post_message(HttpClient& client, const wire::RaftMessage& message);
-  asio::awaitable<void> post_snapshot(wire::RaftMessage message, std::unique_ptr<SnapshotBody> body);
+  asio::awaitable<void> post_snapshot(std::shared_ptr<Member> self, wire::RaftMessage message,
+                                      std::unique_ptr<SnapshotBody> body);
   asio::awaitable<base::Status> send_database(HttpClient& client, const wire::RaftMessage& message, SnapshotBody& body);
-  asio::awaitable<void> probe();
+  asio::awaitable<void> probe(std::shared_ptr<Member> self);
   asio::awaitable<base::Status> probe_once(HttpClient& client, base::Duration* round_trip, base::Duration* drift);
   asio::awaitable<void> pause_for(base::Duration delay);
 
@@ -130,6 +133,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::optional<base::Instant> active_since_;
   bool unreachable_posted_ = false;
   bool gone_told_ = true;  // since it was active last
+  bool refused_ = false;   // the last attempt to connect was
   base::metrics::Counter& sent_bytes_;
   base::metrics::Counter& received_bytes_;
 };

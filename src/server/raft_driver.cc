@@ -208,7 +208,7 @@ void RaftDriver::wake() {
 }
 
 Status RaftDriver::propose(std::shared_ptr<const std::string> data) {
-  if (raft_->raft().leader() == base::kNoNode && environment_.peers != nullptr) {
+  if (!reaches_leader()) {
     if (leaderless_.size() >= kLeaderlessMax || leaderless_bytes_ + data->size() > kLeaderlessBytesMax) {
       return Status(base::Code::kUnavailable, std::string(raft::kProposalDropped));
     }
@@ -225,6 +225,13 @@ Status RaftDriver::propose_conf_change(const raft::ConfChange& change) {
   Status proposed = raft_->propose_conf_change(change);
   if (proposed.ok()) wake();
   return proposed;
+}
+
+// What is sent to a leader that cannot be reached is lost, and its client would wait in vain.
+bool RaftDriver::reaches_leader() const {
+  if (environment_.peers == nullptr) return true;
+  const NodeId leader = raft_->raft().leader();
+  return leader == node_.id() || (leader != base::kNoNode && environment_.peers->active_since(leader).has_value());
 }
 
 void RaftDriver::propose_leaderless() {
@@ -275,7 +282,7 @@ void RaftDriver::handle_ready() {
     }
   }
   // A follower that forgot its leader may hear of the same one again: no change that is told.
-  if (!leaderless_.empty() && raft_->raft().leader() != base::kNoNode) {
+  if (!leaderless_.empty() && reaches_leader()) {
     propose_leaderless();
     wake();
   }

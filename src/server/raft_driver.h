@@ -65,7 +65,7 @@ class RaftDriver final : public peer::Events {
   // Asks for a turn of the loop; many calls, one turn.
   void wake();
 
-  // Without a leader it waits for one, as long as a request does.
+  // Without a leader, or while there is no connection to it, it waits for one, as long as a request does.
   base::Status propose(std::shared_ptr<const std::string> data);
   base::Status propose_conf_change(const raft::ConfChange& change);
   void request_read_index(std::string context);
@@ -121,6 +121,7 @@ class RaftDriver final : public peer::Events {
   void install(raft::SnapshotPtr snapshot, std::vector<raft::Message> responses);
   void compact_log(base::Index snapshot_index);
   void log_leader(base::NodeId from, base::NodeId to);
+  bool reaches_leader() const;
   void propose_leaderless();
   void send(raft::Message message);
   void flush_outbox();

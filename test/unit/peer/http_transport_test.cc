@@ -1,0 +1,262 @@
+#include "peer/http_transport.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "base/bytes.h"
+#include "base/log.h"
+
+namespace peer {
+namespace {
+
+using base::NodeId;
+using base::Status;
+using wire::RaftMessage;
+using wire::RaftMessageType;
+
+const NodeId kSelf{0xa}, kOther{0xb};
+
+class RefusingDialer final : public Dialer {
+ public:
+  asio::awaitable<base::Result<std::unique_ptr<net::Stream>>> dial(PeerUrl, base::Instant) override {
+    ++dials;
+    co_return Status(base::Code::kUnavailable, "dial tcp 127.0.0.1:1: connect: connection refused");
+  }
+  int dials = 0;
+};
+
+// Takes bytes until it is told to stall.
+class FakeOutlet final : public Outlet {
+ public:
+  explicit FakeOutlet(asio::io_context& loop) : wake_(loop) {}
+  asio::awaitable<Status> write(std::string bytes) override {
+    while (stalled && !was_cut) co_await wake_.wait();
+    if (was_cut) co_return Status(base::Code::kCancelled, "context canceled");
+    written += bytes;
+    co_return Status();
+  }
+  void cut() override {
+    was_cut = true;
+    wake_.notify();
+  }
+  void on_closed(std::function<void()> callback) override { closed = std::move(callback); }
+  std::string written;
+  bool stalled = false, was_cut = false;
+  std::function<void()> closed;
+
+ private:
+  net::Wake wake_;
+};
+
+struct Heard final : Events {
+  void on_messages(std::vector<RaftMessage> messages) override {
+    for (RaftMessage& message : messages) got.push_back(std::move(message));
+  }
+  void on_unreachable(NodeId) override { ++unreachable; }
+  void on_snapshot_sent(NodeId, bool sent) override { (sent ? snapshots_sent : snapshots_failed)++; }
+  void on_gone(NodeId) override { ++gone; }
+  void on_self_removed() override {}
+  std::vector<RaftMessage> got;
+  int unreachable = 0, snapshots_sent = 0, snapshots_failed = 0, gone = 0;
+};
+
+Identity us() {
+  Identity identity;
+  identity.self = kSelf;
+  identity.cluster_id = 0xcafe;
+  identity.version = "3.7.1";
+  identity.peer_urls = {"http://127.0.0.1:1"};
+  return identity;
+}
+
+struct World {
+  World() {
+    base::log::set_level(base::log::Level::kFatal);
+    transport.start(heard);
+    transport.add_peer(kOther, {"http://127.0.0.1:2"});
+  }
+  ~World() {
+    bool stopped = false;
+    transport.stop([&] { stopped = true; });
+    for (int i = 0; i < 1000 && !stopped; ++i) settle();
+    CHECK(stopped);
+  }
+  // Runs what is ready; timers do not count.
+  void settle() {
+    loop.restart();
+    for (int i = 0; i < 20'000 && loop.poll_one() > 0; ++i) {
+    }
+  }
+  RaftMessage message(RaftMessageType type, size_t bytes = 0) const {
+    RaftMessage m;
+    m.type = type;
+    m.from = kSelf;
+    m.to = kOther;
+    m.term = base::Term(3);
+    if (bytes > 0) {
+      m.entries.push_back({0, base::Term(3), base::Index(1), std::make_shared<const std::string>(std::string(bytes, 'x'))});
+    }
+    return m;
+  }
+  void send(RaftMessage m) {
+    std::vector<RaftMessage> messages;
+    messages.push_back(std::move(m));
+    transport.send(std::move(messages));
+  }
+  std::shared_ptr<FakeOutlet> open(Channel channel) {
+    auto outlet = std::make_shared<FakeOutlet>(loop);
+    transport.open_stream(kOther, channel, outlet);
+    settle();
+    return outlet;
+  }
+
+  asio::io_context loop{1};
+  base::RealClock clock;
+  base::metrics::Registry registry;
+  Metrics metrics{registry};
+  RefusingDialer dialer;
+  Heard heard;
+  HttpTransport transport{loop, clock, dialer, metrics, us(), std::chrono::seconds(1)};
+};
+
+std::vector<RaftMessage> read_all(Channel channel, const std::string& bytes) {
+  std::vector<RaftMessage> out;
+  FrameReader reader(channel, kOther, kSelf);
+  CHECK(reader.feed(bytes, out).ok());
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("transport: appends take their own stream, all else the other; without one appends take the other too") {
+  World world;
+  const auto messages = world.open(Channel::kMessage);
+  world.send(world.message(RaftMessageType::kApp, 5));
+  world.settle();
+  CHECK(read_all(Channel::kMessage, messages->written).size() == 1);
+  messages->written.clear();
+  const auto appends = world.open(Channel::kAppend);
+  world.send(world.message(RaftMessageType::kApp, 5));
+  world.send(world.message(RaftMessageType::kVote));
+  world.settle();
+  CHECK(read_all(Channel::kAppend, appends->written).size() == 1);
+  REQUIRE(read_all(Channel::kMessage, messages->written).size() == 1);
+  CHECK(read_all(Channel::kMessage, messages->written)[0].type == RaftMessageType::kVote);
+  CHECK(world.transport.active_peers() == 1);
+}
+
+TEST_CASE("transport: a member that takes nothing costs a bounded queue, and raft hears of what is dropped") {
+  World world;
+  const auto appends = world.open(Channel::kAppend);
+  const auto messages = world.open(Channel::kMessage);
+  world.settle();
+  const int before = world.heard.unreachable;
+  appends->stalled = true;
+  for (size_t i = 0; i < kStreamQueueMessagesMax + 100; ++i) world.send(world.message(RaftMessageType::kApp, 1));
+  world.settle();
+  CHECK(world.heard.unreachable > before);
+  // Heartbeats are not held up.
+  world.send(world.message(RaftMessageType::kHeartbeat));
+  world.settle();
+  CHECK(read_all(Channel::kMessage, messages->written).size() == 1);
+  appends->stalled = false;
+  appends->cut();
+  world.settle();
+
+  const auto again = world.open(Channel::kAppend);
+  again->stalled = true;
+  for (int i = 0; i < 100; ++i) world.send(world.message(RaftMessageType::kApp, 1u << 20));
+  again->stalled = false;
+  world.settle();
+  CHECK(again->written.size() <= kStreamQueueBytesMax + (2u << 20));
+  CHECK(again->written.size() > kStreamQueueBytesMax / 2);
+}
+
+TEST_CASE("transport: of several answers to appends the last is sent, refusals all") {
+  World world;
+  const auto messages = world.open(Channel::kMessage);
+  std::vector<RaftMessage> batch;
+  for (const uint64_t index : {1, 2, 3}) {
+    batch.push_back(world.message(RaftMessageType::kAppResp));
+    batch.back().index = base::Index(index);
+  }
+  batch.push_back(world.message(RaftMessageType::kAppResp));
+  batch.back().reject = true;
+  world.transport.send(std::move(batch));
+  world.settle();
+  const std::vector<RaftMessage> sent = read_all(Channel::kMessage, messages->written);
+  REQUIRE(sent.size() == 2);
+  CHECK(sent[0].index == base::Index(3));
+  CHECK(sent[1].reject);
+}
+
+TEST_CASE("transport: a new stream takes the place of the old; a closed one makes the member gone if its port refuses") {
+  World world;
+  const auto old = world.open(Channel::kMessage);
+  const auto fresh = world.open(Channel::kMessage);
+  CHECK(old->was_cut);
+  CHECK_FALSE(fresh->was_cut);
+  CHECK(world.heard.gone == 0);
+  world.send(world.message(RaftMessageType::kVote));
+  world.settle();
+  CHECK(read_all(Channel::kMessage, fresh->written).size() == 1);
+}
+
+TEST_CASE("transport: without a stream messages go by POST, and a refused one is told") {
+  World world;
+  world.settle();
+  const int before = world.heard.unreachable, dials = world.dialer.dials;
+  world.send(world.message(RaftMessageType::kVote));
+  world.settle();
+  CHECK(world.dialer.dials > dials);
+  CHECK(world.heard.unreachable > before);
+  CHECK_FALSE(world.transport.active_since(kOther).has_value());
+}
+
+TEST_CASE("transport: requests of strangers, of removed members, and for others") {
+  World world;
+  std::map<std::string, std::string, std::less<>> fields{{"x-server-version", "3.7.1"},
+                                                         {"x-min-cluster-version", "3.0.0"},
+                                                         {"x-etcd-cluster-id", "cafe"},
+                                                         {"x-raft-to", base::hex(kSelf.value())}};
+  Request request;
+  request.method = "GET";
+  request.header = [&](std::string_view name) {
+    const auto found = fields.find(name);
+    return found == fields.end() ? std::string_view() : std::string_view(found->second);
+  };
+  const auto answer = [&](std::string_view path) {
+    Channel channel{};
+    NodeId from;
+    request.path = path;
+    const std::optional<Refusal> refusal = world.transport.admit_stream(request, &channel, &from);
+    return refusal ? std::to_string(refusal->status) + " " + refusal->text : std::string("200");
+  };
+  CHECK(answer("/raft/stream/msgapp/b") == "200");
+  CHECK(answer("/raft/stream/msgapp/c") == "404 error sender not found");
+  fields["x-raft-to"] = "d";
+  CHECK(answer("/raft/stream/msgapp/b") == "412 to field mismatch");
+  world.transport.remove_peer(kOther, true);
+  CHECK(answer("/raft/stream/msgapp/b") == "410 removed member");
+
+  RaftMessage m = world.message(RaftMessageType::kHeartbeat);
+  const auto post = [&] {
+    std::string body;
+    wire::append_message(m, body);
+    const std::optional<Refusal> refusal = world.transport.take_message(body);
+    return refusal ? refusal->status : 204;
+  };
+  m.to = kSelf;
+  m.from = NodeId(0xe);
+  CHECK(post() == 204);
+  CHECK(world.heard.got.size() == 1);
+  m.to = NodeId(0xf);
+  CHECK(post() == 500);
+  m.to = kSelf;
+  m.from = kOther;
+  CHECK(post() == 500);
+  CHECK(world.heard.got.size() == 1);
+}
+
+}  // namespace peer
