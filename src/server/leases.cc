@@ -4,8 +4,10 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "lease.pb.h"
 #include "rpc.pb.h"
 #include "server/errors.h"
+#include "server/member_client.h"
 #include "server/metrics.h"
 #include "server/node.h"
 
@@ -17,6 +19,8 @@ using base::Instant;
 using base::LeaseId;
 using base::Result;
 using base::Status;
+
+Status lease_not_found() { return Status(Code::kNotFound, "etcdserver: requested lease not found"); }
 
 bool at_least_3_6(const std::string& version) {
   int parts[2] = {0, 0};
@@ -249,18 +253,62 @@ void Leases::renewed() {
   arm();
 }
 
+// After a pause, unless the client has given up by then.
+template <class Done>
+void Leases::ask_again(Instant deadline, const Done& done, std::function<void()> again) {
+  base::Loop& loop = node_.environment().loop;
+  if (node_.stopping()) return done(errors::stopped());
+  if (loop.clock().now() + kAskLeaderPause > deadline) return done(errors::timeout());
+  loop.after(kAskLeaderPause, std::move(again));
+}
+
 void Leases::renew(LeaseId id, Renewed done) {
+  renew_until(id, node_.environment().loop.clock().now() + node_.request_timeout(), std::move(done));
+}
+
+void Leases::renew_until(LeaseId id, Instant deadline, Renewed done) {
   if (std::optional<Result<int64_t>> now = renew_now(id)) return done(std::move(*now));
   if (may_work()) {
-    return renew_here(id, [this, id, done = std::move(done)](Result<int64_t> ttl) {
+    return renew_here(id, [this, id, deadline, done = std::move(done)](Result<int64_t> ttl) {
       // We no longer lead: whoever does is asked.
-      if (!ttl.ok() && ttl.status().code() == Code::kFailedPrecondition) return renew(id, done);
+      if (!ttl.ok() && ttl.status().code() == Code::kFailedPrecondition) return renew_until(id, deadline, done);
       done(std::move(ttl));
     });
   }
-  wait_leader([this, id, done = std::move(done)](const Status& led) {
+  if (node_.leader() != base::kNoNode && node_.leader() != node_.id()) {
+    etcdserverpb::LeaseKeepAliveRequest request;
+    request.set_id(id.value());
+    return ask_leader("/leases", request.SerializeAsString(),
+                      [this, id, deadline, done = std::move(done)](Result<std::string> answer) {
+                        if (answer.ok()) {
+                          etcdserverpb::LeaseKeepAliveResponse response;
+                          if (response.ParseFromString(*answer)) return done(response.ttl());
+                        } else if (answer.status().code() == Code::kNotFound || node_.stopping()) {
+                          return done(answer.status());
+                        }
+                        ask_again(deadline, done, [this, id, deadline, done] { renew_until(id, deadline, done); });
+                      });
+  }
+  wait_leader([this, id, deadline, done = std::move(done)](const Status& led) {
     if (!led.ok()) return done(led);
-    renew(id, done);
+    renew_until(id, deadline, done);
+  });
+}
+
+void Leases::ask_leader(std::string path, std::string body, std::function<void(Result<std::string>)> done) {
+  const Member* leader = node_.membership().find(node_.leader());
+  MemberClient* members = node_.environment().members;
+  if (leader == nullptr || members == nullptr) return done(errors::no_leader());
+  peer::Question question;
+  question.method = "POST";
+  question.target = std::move(path);
+  question.fields.emplace_back("Content-Type", "application/protobuf");
+  question.body = std::move(body);
+  members->ask(*leader, std::move(question), kAskLeaderTimeout, [done = std::move(done)](Result<peer::Answer> answer) {
+    if (!answer.ok()) return done(Status(Code::kUnavailable, std::string(answer.status().text())));
+    if (answer->status == 200) return done(std::move(answer->body));
+    if (answer->status == 404) return done(lease_not_found());
+    done(Status(Code::kUnavailable, "the leader answered " + std::to_string(answer->status)));
   });
 }
 
@@ -286,15 +334,41 @@ void Leases::finish_renewal(LeaseId id, Renewed done) {
 }
 
 void Leases::find(LeaseId id, bool with_keys, FoundDone done) {
+  find_until(id, with_keys, node_.environment().loop.clock().now() + node_.request_timeout(), std::move(done));
+}
+
+void Leases::find_until(LeaseId id, bool with_keys, Instant deadline, FoundDone done) {
   if (may_work()) {
-    return find_here(id, with_keys, [this, id, with_keys, done = std::move(done)](Result<Found> found) {
-      if (!found.ok() && found.status().code() == Code::kFailedPrecondition) return find(id, with_keys, done);
+    return find_here(id, with_keys, [this, id, with_keys, deadline, done = std::move(done)](Result<Found> found) {
+      if (!found.ok() && found.status().code() == Code::kFailedPrecondition) return find_until(id, with_keys, deadline, done);
       done(std::move(found));
     });
   }
-  wait_leader([this, id, with_keys, done = std::move(done)](const Status& led) {
+  if (node_.leader() != base::kNoNode && node_.leader() != node_.id()) {
+    leasepb::LeaseInternalRequest request;
+    request.mutable_leasetimetoliverequest()->set_id(id.value());
+    request.mutable_leasetimetoliverequest()->set_keys(with_keys);
+    return ask_leader("/leases/internal", request.SerializeAsString(),
+                      [this, id, with_keys, deadline, done = std::move(done)](Result<std::string> answer) {
+                        leasepb::LeaseInternalResponse response;
+                        if (answer.ok() && response.ParseFromString(*answer)) {
+                          const etcdserverpb::LeaseTimeToLiveResponse& inner = response.leasetimetoliveresponse();
+                          Found found;
+                          found.granted_ttl_s = inner.grantedttl();
+                          found.remaining_s = inner.ttl();
+                          found.keys.assign(inner.keys().begin(), inner.keys().end());
+                          return done(std::move(found));
+                        }
+                        if (!answer.ok() && (answer.status().code() == Code::kNotFound || node_.stopping())) {
+                          return done(answer.status());
+                        }
+                        ask_again(deadline, done,
+                                  [this, id, with_keys, deadline, done] { find_until(id, with_keys, deadline, done); });
+                      });
+  }
+  wait_leader([this, id, with_keys, deadline, done = std::move(done)](const Status& led) {
     if (!led.ok()) return done(led);
-    find(id, with_keys, done);
+    find_until(id, with_keys, deadline, done);
   });
 }
 

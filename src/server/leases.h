@@ -37,6 +37,9 @@ class Leases final : public mvcc::LeaseHooks {
   static constexpr size_t kCheckpointsPerEntryMax = 1000;
   static constexpr base::Duration kAppliedWaitMax = std::chrono::seconds(1);
   static constexpr size_t kWaitsMax = 100'000;
+  // Between two questions to a leader that does not answer as one; for one question.
+  static constexpr base::Duration kAskLeaderPause = std::chrono::milliseconds(50);
+  static constexpr base::Duration kAskLeaderTimeout = std::chrono::seconds(2);
 
   explicit Leases(Node& node);
   Leases(const Leases&) = delete;
@@ -93,6 +96,13 @@ class Leases final : public mvcc::LeaseHooks {
     GoOn go_on;
   };
 
+  void renew_until(base::LeaseId id, base::Instant deadline, Renewed done);
+  void find_until(base::LeaseId id, bool with_keys, base::Instant deadline, FoundDone done);
+  // Asks the leader on its peer port. `done` gets the body of its answer; kNotFound: it has no such lease; kUnavailable: ask
+  // again, whoever leads then.
+  void ask_leader(std::string path, std::string body, std::function<void(base::Result<std::string>)> done);
+  template <class Done>
+  void ask_again(base::Instant deadline, const Done& done, std::function<void()> again);
   void wait_applied(GoOn go_on);
   void wait_leader(GoOn go_on);
   void add_wait(std::vector<Wait>& waits, Wait wait);

@@ -208,14 +208,7 @@ void RaftDriver::wake() {
 }
 
 Status RaftDriver::propose(std::shared_ptr<const std::string> data) {
-  if (!reaches_leader()) {
-    if (leaderless_.size() >= kLeaderlessMax || leaderless_bytes_ + data->size() > kLeaderlessBytesMax) {
-      return Status(base::Code::kUnavailable, std::string(raft::kProposalDropped));
-    }
-    leaderless_bytes_ += data->size();
-    leaderless_.push_back({std::move(data), environment_.loop.clock().now() + node_.request_timeout()});
-    return {};
-  }
+  if (!reaches_leader()) return Status(base::Code::kUnavailable, std::string(raft::kProposalDropped));
   Status proposed = raft_->propose(std::move(data));
   if (proposed.ok()) wake();
   return proposed;
@@ -232,14 +225,6 @@ bool RaftDriver::reaches_leader() const {
   if (environment_.peers == nullptr) return true;
   const NodeId leader = raft_->raft().leader();
   return leader == node_.id() || (leader != base::kNoNode && environment_.peers->active_since(leader).has_value());
-}
-
-void RaftDriver::propose_leaderless() {
-  leaderless_bytes_ = 0;
-  const base::Instant now = environment_.loop.clock().now();
-  for (LeaderlessProposal& waiting : std::exchange(leaderless_, {})) {
-    if (now < waiting.deadline) (void)propose(std::move(waiting.data));
-  }
 }
 
 void RaftDriver::request_read_index(std::string context) {
@@ -280,11 +265,6 @@ void RaftDriver::handle_ready() {
         send(std::move(message));  // A leader's appends leave here, while its own disk has not even begun.
       }
     }
-  }
-  // A follower that forgot its leader may hear of the same one again: no change that is told.
-  if (!leaderless_.empty() && reaches_leader()) {
-    propose_leaderless();
-    wake();
   }
   flush_outbox();
 }
@@ -532,13 +512,7 @@ void RaftDriver::campaign_for_gone_leader(NodeId gone, Term at) {
 }
 
 void RaftDriver::on_self_removed() {
-  if (stopped_ || !on_self_removed_) return;
-  std::exchange(on_self_removed_, nullptr)();
-}
-
-void RaftDriver::transfer_leader(NodeId to) {
-  raft_->transfer_leader(to);
-  wake();
+  if (!stopped_) node_.on_removed(base::Duration(0));
 }
 
 void RaftDriver::transfer_leader(NodeId to) {
@@ -592,9 +566,7 @@ void RaftDriver::maybe_snapshot() {
       });
 }
 
-bool RaftDriver::holds_log() const {
-  return snapshots_in_flight_ > 0 || environment_.loop.clock().now() < hold_log_until_;
-}
+bool RaftDriver::holds_log() const { return snapshots_in_flight_ > 0 || environment_.loop.clock().now() < hold_log_until_; }
 
 // Raft's snapshot only says that the log does not reach back far enough: the store as it is now goes out, and its index.
 void RaftDriver::send_snapshot(raft::Message message) {
@@ -616,9 +588,9 @@ void RaftDriver::send_snapshot(raft::Message message) {
   snapshot->data = v2_store_json(node_.membership());
   message.snapshot = std::move(snapshot);
   ++snapshots_in_flight_;
-  base::log::info("sending merged snapshot", {{"from", base::hex(node_.id().value())},
-                                              {"to", base::hex(to.value())},
-                                              {"snapshot-index", applied_.value()}});
+  base::log::info(
+      "sending merged snapshot",
+      {{"from", base::hex(node_.id().value())}, {"to", base::hex(to.value())}, {"snapshot-index", applied_.value()}});
   environment_.peers->send_snapshot(to_wire(std::move(message)), std::move(*body));
 }
 

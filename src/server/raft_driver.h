@@ -39,9 +39,6 @@ inline constexpr size_t kApplyEntriesPerTurn = 2048;
 
 // A follower that sees its leader's process die asks for a pre-vote after a wait drawn from this, so that not all ask at once.
 inline constexpr auto kGoneLeaderWaitMin = std::chrono::milliseconds(5), kGoneLeaderWaitMax = std::chrono::milliseconds(60);
-// Proposals that wait for a leader.
-inline constexpr size_t kLeaderlessMax = 10'000;
-inline constexpr size_t kLeaderlessBytesMax = 64u << 20;
 // The fast start of a member that finds others: waited for so long, and the election timeout then has this many ticks left.
 inline constexpr auto kFastStartWait = std::chrono::seconds(5);
 inline constexpr uint32_t kFastStartTicksLeft = 2;
@@ -65,7 +62,7 @@ class RaftDriver final : public peer::Events {
   // Asks for a turn of the loop; many calls, one turn.
   void wake();
 
-  // Without a leader, or while there is no connection to it, it waits for one, as long as a request does.
+  // Dropped (kUnavailable) without a leader, or while there is no connection to it.
   base::Status propose(std::shared_ptr<const std::string> data);
   base::Status propose_conf_change(const raft::ConfChange& change);
   void request_read_index(std::string context);
@@ -77,8 +74,6 @@ class RaftDriver final : public peer::Events {
   void on_snapshot_sent(base::NodeId id, bool sent) override;
   void on_gone(base::NodeId id) override;
   void on_self_removed() override;
-  // Called once when another member says that we are out of the cluster.
-  void set_on_self_removed(std::function<void()> told) { on_self_removed_ = std::move(told); }
   // What a message does to raft; what it has to say goes out in the next turn.
   base::Status step(raft::Message message);
 
@@ -122,7 +117,6 @@ class RaftDriver final : public peer::Events {
   void compact_log(base::Index snapshot_index);
   void log_leader(base::NodeId from, base::NodeId to);
   bool reaches_leader() const;
-  void propose_leaderless();
   void send(raft::Message message);
   void flush_outbox();
   void fast_start(base::Instant deadline);
@@ -163,15 +157,8 @@ class RaftDriver final : public peer::Events {
 
   int snapshots_in_flight_ = 0;  // to other members
   base::Instant hold_log_until_{};
-  std::vector<wire::RaftMessage> outbox_;                          // of this turn
+  std::vector<wire::RaftMessage> outbox_;                         // of this turn
   std::map<base::NodeId, std::vector<std::string>> known_peers_;  // as the transport knows them
-  std::function<void()> on_self_removed_;
-  struct LeaderlessProposal {
-    std::shared_ptr<const std::string> data;
-    base::Instant deadline;  // when its client gives up
-  };
-  std::deque<LeaderlessProposal> leaderless_;
-  size_t leaderless_bytes_ = 0;
   base::Rng rng_;
 };
 

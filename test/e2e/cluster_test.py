@@ -95,6 +95,17 @@ class ClusterTest(unittest.TestCase):
             self.assertRegex(page, r'etcd_network_active_peers\{Local="[0-9a-f]+",Remote="[0-9a-f]+"\} 1')
             self.assertRegex(page, r'etcd_network_peer_sent_bytes_total\{To="[0-9a-f]+"\} [1-9]')
 
+    def test_leases_are_renewed_and_looked_at_at_any_member(self):
+        with Cluster() as cluster:
+            lease = cluster.members[0].ctl("lease", "grant", "300").stdout.split()[1]
+            cluster.members[1].ctl("put", "leased", "1", f"--lease={lease}")
+            for member in cluster.members:
+                self.assertIn("keepalived with TTL(300)", member.ctl("lease", "keep-alive", "--once", lease).stdout)
+                self.assertIn("attached keys([leased])", member.ctl("lease", "timetolive", "--keys", lease).stdout)
+            cluster.members[2].ctl("lease", "revoke", lease)
+            for member in cluster.members:
+                self.assertEqual(self.value_at(member, "leased"), "")
+
     def test_the_leader_dies_and_comes_back(self):
         with Cluster() as cluster:
             cluster.ctl("put", "before", "1")

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Clusters of our members and real etcd's, 3.7 and, where it is there, 3.6: each leads, each follows, each catches up by log and
-by snapshot of the other."""
+"""Clusters of our members and real etcd's, 3.7 and 3.6: each leads, each follows, each catches up by log and by snapshot."""
 
 import json
 import os
