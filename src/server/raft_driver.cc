@@ -115,6 +115,7 @@ RaftDriver::RaftDriver(Node& node, const Config& config, Environment environment
       snap_dir_(environment.files, config.snap_dir()),
       logger_(std::make_unique<RaftLog>()),
       job_(std::make_unique<AppendJob>()),
+      existing_members_(std::move(data.existing_members)),
       rng_(environment.seed ^ 0x70656572) {}
 
 RaftDriver::~RaftDriver() = default;
@@ -413,6 +414,15 @@ void RaftDriver::start_peers() {
 void RaftDriver::sync_peers() {
   if (environment_.peers == nullptr || stopped_) return;
   const Membership& membership = node_.membership();
+  if (membership.find(node_.id()) == nullptr && !membership.is_removed(node_.id())) {
+    // A newcomer whom the log has not told yet: those who told us of the cluster.
+    for (const Member& member : existing_members_) {
+      if (member.id == node_.id() || known_peers_.contains(member.id)) continue;
+      environment_.peers->add_peer(member.id, member.peer_urls);
+      known_peers_[member.id] = member.peer_urls;
+    }
+    return;
+  }
   const std::string self = base::hex(node_.id().value());
   for (auto known = known_peers_.begin(); known != known_peers_.end();) {
     if (membership.find(known->first) != nullptr) {

@@ -159,6 +159,7 @@ class RaftDriver final : public peer::Events {
   base::Instant hold_log_until_{};
   std::vector<wire::RaftMessage> outbox_;                         // of this turn
   std::map<base::NodeId, std::vector<std::string>> known_peers_;  // as the transport knows them
+  const std::vector<Member> existing_members_;                    // of the cluster that we join
   base::Rng rng_;
 };
 
