@@ -64,7 +64,9 @@ class Printer {
   virtual Exit alarm(const etcdserverpb::AlarmResponse&) { return unsupported(); }
   virtual Exit member_list(const etcdserverpb::MemberListResponse&) { return unsupported(); }
   virtual Exit member_change(const MemberChange&) { return unsupported(); }
-  virtual Exit move_leader(uint64_t /*from*/, uint64_t /*to*/, const etcdserverpb::MoveLeaderResponse&) { return unsupported(); }
+  virtual Exit move_leader(uint64_t /*from*/, uint64_t /*to*/, const etcdserverpb::MoveLeaderResponse&) {
+    return unsupported();
+  }
   virtual Exit endpoint_health(const std::vector<EndpointHealth>&) { return unsupported(); }
   virtual Exit endpoint_status(const std::vector<EndpointStatus>&) { return unsupported(); }
   virtual Exit endpoint_hash(const std::vector<EndpointHash>&) { return unsupported(); }

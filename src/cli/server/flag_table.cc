@@ -26,12 +26,11 @@ struct MissingPart {
 constexpr MissingPart kMissingParts[] = {
     {Part::kAuth, "authentication"},
     {Part::kDiscovery, "discovery"},
-    {Part::kCluster, "clusters of several members"},
+    {Part::kCluster, "a new cluster from one member's data, and the timeouts between members"},
     {Part::kCorruptionChecks, "corruption checks between members"},
     {Part::kSlowRequestLogs, "logs of slow requests"},
     {Part::kTracing, "distributed tracing"},
     {Part::kDowngrade, "downgrades"},
-    {Part::kSnapshots, "snapshots between members"},
 };
 
 // Those that switched on change nothing yet.
@@ -461,7 +460,7 @@ constexpr ServerFlag kClustering[] = {
     {"discovery-srv-name", "discovery-srv-name", " ''", "Suffix of the service name in those SRV records.", Part::kDiscovery,
      text_field<&C::discovery_srv_name>()},
     {"strict-reconfig-check", "strict-reconfig-check", " 'true'", "Refuse membership changes that would lose the quorum.",
-     Part::kCluster, switch_field<&C::strict_reconfig_check>()},
+     Part::kHere, switch_field<&C::strict_reconfig_check>()},
     {"pre-vote", "pre-vote", " 'true'",
      "Ask before an election whether it could be won, so that a member that returns disturbs nobody.",
      Part::kHere, switch_field<&C::pre_vote>()},
@@ -612,7 +611,7 @@ constexpr ServerFlag kFeatures[] = {
     {"bootstrap-defrag-threshold-megabytes", "bootstrap-defrag-threshold-megabytes", "",
      "Defragment at start if that frees at least so many megabytes (0: never).", Part::kHere,
      unsigned_field<&C::bootstrap_defrag_threshold_megabytes>()},
-    {"max-learners", "max-learners", " '1'", "Learners the cluster may have at a time.", Part::kCluster,
+    {"max-learners", "max-learners", " '1'", "Learners the cluster may have at a time.", Part::kHere,
      signed_field<&C::max_learners>()},
     {"compaction-sleep-interval", "compaction-sleep-interval", "", "Pause between the steps of a compaction (10ms if not set).",
      Part::kHere, duration_field<&C::compaction_sleep_interval>()},

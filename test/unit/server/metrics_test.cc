@@ -47,8 +47,8 @@ TEST_CASE("metrics: calls, health checks and alarms are counted under their labe
   const server::GrpcMethodMetrics* put = metrics->grpc_method("/etcdserverpb.KV/Put");
   REQUIRE(put != nullptr);
   CHECK(metrics->grpc_method("/etcdserverpb.KV/Nope") == nullptr);
-  put->begin();
-  put->end(base::Code::kResourceExhausted, 20000000);
+  put->begin(false);
+  put->end(base::Code::kResourceExhausted, 20000000, false);
   metrics->record_health_check("readyz", "serializable_read", false);
   metrics->record_client_request("unary", "");
   metrics->record_client_request("unary", "3.7.1");
