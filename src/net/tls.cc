@@ -183,15 +183,6 @@ TlsPeer names_of(X509* certificate) {
   return out;
 }
 
-std::string serial_of(X509* certificate) {
-  BIGNUM* number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr);
-  if (number == nullptr) return {};
-  std::string out(static_cast<size_t>(BN_num_bytes(number)), '\0');
-  BN_bn2bin(number, reinterpret_cast<unsigned char*>(out.data()));
-  BN_free(number);
-  return out;
-}
-
 std::string hex(std::string_view bytes) {
   std::string out;
   for (const char c : bytes) {
@@ -449,9 +440,8 @@ class TlsStream final : public Stream {
   Status check_revoked(X509* certificate) const {
     const STACK_OF(X509)* chain = SSL_get_peer_cert_chain(ssl_);
     for (int i = -1; i < sk_X509_num(chain); ++i) {
-      const std::string serial = serial_of(i < 0 ? certificate : sk_X509_value(chain, i));
-      if (!material_->revoked(serial)) continue;
-      return Status(Code::kUnavailable, "transport: certificate serial " + hex(serial) + " revoked");
+      const auto serial = material_->revoked_serial(i < 0 ? certificate : sk_X509_value(chain, i));
+      if (serial) return Status(Code::kUnavailable, "transport: certificate serial " + hex(*serial) + " revoked");
     }
     return Status();
   }

@@ -199,6 +199,12 @@ Status TlsMaterial::load() {
   return options_.crl_file.empty() ? Status() : load_revoked();
 }
 
+std::optional<std::string> TlsMaterial::revoked_serial(const X509* certificate) const {
+  std::string serial = serial_bytes(X509_get0_serialNumber(certificate));
+  if (!revoked_.contains(serial)) return std::nullopt;
+  return serial;
+}
+
 Status TlsMaterial::load_revoked() {
   const Result<std::string> bytes = read_file(options_.crl_file);
   if (!bytes.ok()) return bytes.status();

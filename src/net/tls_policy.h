@@ -7,6 +7,7 @@
 #include <array>
 #include <asio/ssl/context.hpp>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -38,7 +39,8 @@ class TlsMaterial {
   const TlsOptions& options() const { return options_; }
   asio::ssl::context& server() const { return server_; }
   asio::ssl::context& client() const { return client_; }
-  bool revoked(const std::string& serial_bytes) const { return revoked_.contains(serial_bytes); }
+  // The serial number, big-endian, if the list names it.
+  std::optional<std::string> revoked_serial(const X509* certificate) const;
 
  private:
   base::Status load_common(asio::ssl::context& context, const std::string& cert_file, const std::string& key_file);

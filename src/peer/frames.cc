@@ -69,7 +69,6 @@ Status FrameReader::feed(std::string_view bytes, std::vector<RaftMessage>& out) 
     bytes = held_;
   }
   size_t taken = 0;
-  needed_ = 0;
   while (taken < bytes.size()) {
     needed_ = 0;  // what the frame before needed says nothing of this one
     Result<size_t> frame = take_frame(bytes.substr(taken), out);
