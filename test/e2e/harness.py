@@ -212,6 +212,20 @@ def http_request(url, path, method="GET", body=None, headers=None):
         connection.close()
 
 
+def compare_seeds(seeds, compare, what):
+    """The main() of a differential test: compare(seed) gives (how many were compared, the first difference or None)."""
+    passed = failed = 0
+    for seed in seeds:
+        compared, difference = compare(seed)
+        print(f"seed {seed}: {compared} {what} compared", flush=True)
+        passed += compared
+        if difference:
+            failed += 1
+            print(difference, flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
 def run_server(*flags, environment=None, seconds=START_SECONDS_MAX, cwd=None):
     """Runs the server with wrong or informative flags: it is expected to end by itself. Returns the finished process."""
     with tempfile.TemporaryDirectory(prefix="etcd-e2e-") as scratch:

@@ -136,18 +136,5 @@ def compare(seed, reference_flags=()):
             side.close()
 
 
-def main():
-    passed = failed = 0
-    for seed in SEEDS:
-        compared, difference = compare(seed)
-        print(f"seed {seed}: {compared} responses compared", flush=True)
-        passed += compared
-        if difference:
-            failed += 1
-            print(difference, flush=True)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.compare_seeds(SEEDS, compare, "responses"))

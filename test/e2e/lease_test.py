@@ -9,6 +9,7 @@ import unittest
 import harness
 from raw_grpc import (DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, WINDOW_UPDATE, Connection, call_headers, field, frame,
                       grpc)
+from watch_client import fields
 
 GRANT, REVOKE = "/etcdserverpb.Lease/LeaseGrant", "/etcdserverpb.Lease/LeaseRevoke"
 TTL, LIST = "/etcdserverpb.Lease/LeaseTimeToLive", "/etcdserverpb.Lease/LeaseLeases"
@@ -18,31 +19,6 @@ LATE_SECONDS_MAX = 1.5  # etcd looks every half second; the machine may be busy
 LEAST = 1  # seconds: one and a half election timeouts, rounded up
 ELECTION = ["--heartbeat-interval=20", "--election-timeout=200"]
 AT_A_TIME = 4  # the tests mostly wait
-
-
-def read_varint(data, at):
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-
-
-def parse(data):
-    """{field number: [values]}; integers of 64 bits with a sign."""
-    out, at = {}, 0
-    while at < len(data):
-        key, at = read_varint(data, at)
-        if key & 7 == 0:
-            value, at = read_varint(data, at)
-            value = value - (1 << 64) if value >= 1 << 63 else value
-        else:
-            size, at = read_varint(data, at)
-            value, at = data[at:at + size], at + size
-        out.setdefault(key >> 3, []).append(value)
-    return out
 
 
 def number(value):
@@ -71,8 +47,8 @@ class KeepAlive:
                 self.data += got[3]
                 self.connection.send(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", len(got[3]))))
         size = struct.unpack(">I", self.data[1:5])[0]
-        message, self.data = parse(self.data[5:5 + size]), self.data[5 + size:]
-        return message.get(2, [0])[0], message.get(3, [0])[0], parse(message[1][0]).get(3, [0])[0]
+        message, self.data = fields(self.data[5:5 + size]), self.data[5 + size:]
+        return message.get(2, [0])[0], message.get(3, [0])[0], fields(message[1][0]).get(3, [0])[0]
 
     def close(self):
         self.connection.close()
@@ -93,7 +69,7 @@ class Leases(unittest.TestCase):
 
     def call(self, path, message):
         data = self.connection.call(path, message)
-        return parse(data[5:]) if data else None  # None: an error, in the trailers
+        return fields(data[5:]) if data else None  # None: an error, in the trailers
 
     def grant(self, ttl, lease=0):
         return self.call(GRANT, field(1, number(ttl)) + field(2, number(lease)))
@@ -131,10 +107,10 @@ class Leases(unittest.TestCase):
         self.assertEqual((answer[4], sorted(answer[5])), ([100], [b"a", b"b"]))
         self.assertIn(answer[3][0], (98, 99))
         self.assertNotIn(5, self.ttl(lease))
-        listed = [parse(one).get(1, [0])[0] for one in self.call(LIST, b"")[2]]
+        listed = [fields(one).get(1, [0])[0] for one in self.call(LIST, b"")[2]]
         self.assertEqual(listed[-2:], [lease, 6], "in the order of their ends")
-        before = parse(self.put(b"d")[1][0])[3][0]
-        after = parse(self.call(REVOKE, field(1, lease))[1][0])[3][0]
+        before = fields(self.put(b"d")[1][0])[3][0]
+        after = fields(self.call(REVOKE, field(1, lease))[1][0])[3][0]
         self.assertEqual(after, before + 1, "one revision for all its keys")
         self.assertFalse(self.exists(b"a") or self.exists(b"b"))
         self.assertTrue(self.exists(b"c"))
@@ -223,9 +199,9 @@ class Leases(unittest.TestCase):
             return status, headers["Content-Type"], answer
 
         status, kind, answer = post("/leases", field(1, lease))
-        self.assertEqual((status, kind, parse(answer)), (200, "application/protobuf", {2: [lease], 3: [60]}))
+        self.assertEqual((status, kind, fields(answer)), (200, "application/protobuf", {2: [lease], 3: [60]}))
         status, kind, answer = post("/leases/internal", field(1, field(1, lease) + field(2, 1)))
-        told = parse(parse(answer)[1][0])
+        told = fields(fields(answer)[1][0])
         self.assertEqual((status, told[1], told[2], told[4], told[5]), (200, [b""], [lease], [60], [b"k"]))
         self.assertIn(told[3][0], (58, 59))
         text = "text/plain; charset=utf-8"

@@ -16,31 +16,6 @@ PAGE_BYTES = 4096
 CHUNK_BYTES = 32 * 1024
 
 
-def fields(message):
-    """(number, value) of each field: an integer or bytes."""
-    at = 0
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(message):
-        tag = varint()
-        if tag & 7 == 0:
-            yield tag >> 3, varint()
-        else:
-            size = varint()
-            yield tag >> 3, message[at:at + size]
-            at += size
-
-
 def messages(data):
     """The gRPC messages in the bytes of a stream."""
     at = 0
@@ -62,7 +37,7 @@ class Maintenance(unittest.TestCase):
         """The fields of the one answer."""
         with raw_grpc.Connection(self.member.client_url, window=1 << 30) as connection:
             (answer,) = messages(connection.call(path, message))
-            return dict(fields(answer))
+            return dict(raw_grpc.fields(answer))
 
     def status(self):
         return json.loads(self.member.ctl("endpoint", "status", "-w", "json").stdout)[0]["Status"]
@@ -70,7 +45,7 @@ class Maintenance(unittest.TestCase):
     def snapshot(self):
         """(chunks, digest): the chunks are (remaining, blob, version)."""
         with raw_grpc.Connection(self.member.client_url, window=1 << 30) as connection:
-            parts = [dict(fields(part)) for part in messages(connection.call(MAINTENANCE + "Snapshot", b""))]
+            parts = [dict(raw_grpc.fields(part)) for part in messages(connection.call(MAINTENANCE + "Snapshot", b""))]
         chunks = [(part.get(2, 0), part.get(3, b""), part[4].decode()) for part in parts]
         return chunks[:-1], chunks[-1]
 
@@ -163,7 +138,7 @@ class Hashes(Maintenance):
         self.member.ctl("put", "hashed", "1")
         second = self.call(MAINTENANCE + "Hash")
         self.assertNotEqual(second[2], first[2])
-        self.assertEqual(dict(fields(second[1]))[3], dict(fields(first[1]))[3] + 1)
+        self.assertEqual(dict(raw_grpc.fields(second[1]))[3], dict(raw_grpc.fields(first[1]))[3] + 1)
 
     def test_the_leader_keeps_what_it_has(self):
         me = self.status()["leader"]

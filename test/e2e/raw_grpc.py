@@ -27,6 +27,32 @@ def field(number, value):
     return varint(number << 3 | 2) + varint(len(value)) + value
 
 
+def fields(message):
+    """(number, value) of each field of a protobuf message: an integer as it stands, or bytes."""
+    at = 0
+
+    def number():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        tag = number()
+        if tag & 7 == 0:
+            yield tag >> 3, number()
+        else:
+            assert tag & 7 == 2, tag
+            size = number()
+            yield tag >> 3, message[at:at + size]
+            at += size
+
+
 def grpc(message):
     return b"\0" + struct.pack(">I", len(message)) + message
 

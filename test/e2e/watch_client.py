@@ -4,6 +4,7 @@ import select
 import struct
 import time
 
+import raw_grpc
 from raw_grpc import (ACK, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, Connection, call_headers, field,
                       frame, grpc)
 
@@ -19,29 +20,9 @@ def signed(number):
 
 def fields(message):
     """{number: [values]} of a message; integers are signed, the rest is bytes."""
-    out, at = {}, 0
-
-    def number():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(message):
-        tag = number()
-        if tag & 7 == 0:
-            value = signed(number())
-        else:
-            assert tag & 7 == 2, tag
-            size = number()
-            value = message[at:at + size]
-            at += size
-        out.setdefault(tag >> 3, []).append(value)
+    out = {}
+    for number, value in raw_grpc.fields(message):
+        out.setdefault(number, []).append(signed(value) if isinstance(value, int) else value)
     return out
 
 
