@@ -24,8 +24,8 @@ std::string encode(uint64_t remaining_bytes, std::string_view blob, const std::s
   return response.SerializeAsString();
 }
 
-// Lists of fields are not written inside the coroutine: g++ 12 moves such temporaries to a wrong place of its frame (seen by
-// UBSan in this one).
+// Lists of fields are not written inside the coroutine: UBSan saw a string of this one out of place, and g++ 12 is known to
+// misplace brace-made temporaries of coroutines.
 void log_begin(uint64_t total, const std::string& version) {
   base::log::info("sending database snapshot to client",
                   {{"total-bytes", total}, {"size", size_text(total)}, {"storage-version", version}});
