@@ -250,7 +250,7 @@ def ask(url, case):
                 if not piece:
                     break
                 received += piece
-        except TimeoutError:
+        except (TimeoutError, ConnectionResetError):  # etcd resets who has sent more than it read
             pass
         return reduce(answer.status, answer.getheaders(), received)
     except TimeoutError:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import harness
 import raw_grpc
-from maintenance_test import MAINTENANCE, fields, messages
+from maintenance_test import MAINTENANCE, messages
 
 REFERENCE = Path(os.environ["ETCD_REFERENCE"])
 
@@ -27,7 +27,7 @@ def etcdutl(*arguments):
 def call(member, path, message=b""):
     with raw_grpc.Connection(member.client_url, window=1 << 20) as connection:
         (answer,) = messages(connection.call(path, message))
-        return dict(fields(answer))
+        return dict(raw_grpc.fields(answer))
 
 
 def hash_kv(member):
