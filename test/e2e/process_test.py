@@ -39,7 +39,8 @@ class Life(unittest.TestCase):
 
     def test_log_lines_are_json_in_the_order_tools_wait_for(self):
         with harness.Member() as member:
-            self.assertIsNotNone(member.log.wait_for("set initial cluster version", 10), member.log.text())  # not awaited by READY
+            # READY does not wait for it.
+            self.assertIsNotNone(member.log.wait_for("set initial cluster version", 10), member.log.text())
             member.stop()
             objects = member.log_objects()
         for line in objects:
