@@ -5,7 +5,8 @@ Black box: the same tests run against real etcd. Which programs are used is told
   ETCD_SERVER         the server instead of $ETCD_BIN/etcd
   ETCD_CTL            the client instead of $ETCD_BIN/etcdctl
   ETCD_TEST_PROGRAMS  folder of the compiled test clients (default build/test)
-Nothing here sleeps: a wait is a wait for a line of the log, for the end of a process or for bytes on a socket, with a limit.
+A wait is a wait for a line of the log, for the end of a process or for bytes on a socket, with a limit; what can only be asked
+for again and again (wait_until) is asked for at an interval.
 """
 
 import concurrent.futures
@@ -115,7 +116,8 @@ class Output:
 class Member:
     """One member with a data directory of its own. `with Member() as member:` starts it, waits until it is ready, stops it."""
 
-    def __init__(self, *flags, data_dir=None, environment=None, name="default", limits=None, client_url=None):
+    def __init__(self, *flags, data_dir=None, environment=None, name="default", limits=None, client_url=None,
+                 program=None):
         self.root = Path(tempfile.mkdtemp(prefix="etcd-e2e-"))
         self.data_dir = Path(data_dir) if data_dir else self.root / "data"
         self.client_url = client_url or f"http://127.0.0.1:{free_port()}"
@@ -123,12 +125,13 @@ class Member:
         self.flags = list(flags)
         self.environment = environment or {}
         self.name = name
+        self.program = program or SERVER
         self.limits = limits
         self.process = None
         self.log = None
 
     def command(self):
-        return [SERVER, f"--name={self.name}", f"--data-dir={self.data_dir}", f"--listen-client-urls={self.client_url}",
+        return [str(self.program), f"--name={self.name}", f"--data-dir={self.data_dir}", f"--listen-client-urls={self.client_url}",
                 f"--advertise-client-urls={self.client_url}", f"--listen-peer-urls={self.peer_url}",
                 f"--initial-advertise-peer-urls={self.peer_url}", f"--initial-cluster={self.name}={self.peer_url}"] + self.flags
 
@@ -161,6 +164,16 @@ class Member:
     def kill(self):
         return self.stop(signal.SIGKILL)
 
+    def pause(self):
+        """It holds its ports and connections and does nothing until resume()."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def runs(self):
+        return self.process is not None and self.process.poll() is None
+
     def restart(self):
         self.kill()
         return self.start()
@@ -187,6 +200,23 @@ class Member:
     def get(self, path, method="GET", body=None, headers=None):
         return http_request(self.client_url, path, method, body, headers)
 
+    def status(self):
+        """The Status answer through the gateway (64-bit numbers are texts); None if it does not answer."""
+        try:
+            code, _, body = http_request(self.client_url, "/v3/maintenance/status", "POST", "{}", seconds=5)
+        except (OSError, http.client.HTTPException):
+            return None
+        return json.loads(body) if code == 200 else None
+
+    def hash(self):
+        """(hash, revision) of everything it holds; None if it does not answer."""
+        try:
+            code, _, body = http_request(self.client_url, "/v3/maintenance/hashkv", "POST", "{}", seconds=10)
+        except (OSError, http.client.HTTPException):
+            return None
+        answer = json.loads(body)
+        return (answer["hash"], answer["header"]["revision"]) if code == 200 else None
+
     def log_objects(self):
         """The log as JSON objects; a line that is none fails the test."""
         return [json.loads(line) for line in self.log.text().splitlines() if line]
@@ -201,15 +231,133 @@ def ctl(*arguments, endpoint, stdin="", check=True, seconds=COMMAND_SECONDS_MAX,
     return done
 
 
-def http_request(url, path, method="GET", body=None, headers=None):
+def http_request(url, path, method="GET", body=None, headers=None, seconds=COMMAND_SECONDS_MAX):
     """(status, headers, body) of one HTTP/1.1 request."""
-    connection = http.client.HTTPConnection(url.split("//")[1], timeout=COMMAND_SECONDS_MAX)
+    connection = http.client.HTTPConnection(url.split("//")[1], timeout=seconds)
     try:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return response.status, dict(response.getheaders()), response.read()
     finally:
         connection.close()
+
+
+LOOK_SECONDS = 0.03
+
+
+def wait_until(what, condition, seconds=30):
+    """The first true value of condition(), which is asked at an interval."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(LOOK_SECONDS)
+
+
+class Cluster:
+    """Members that know each other. `with Cluster() as cluster:` starts all, waits until they are ready, removes them at the
+    end. `programs`: which server each member is; else `size` times ours."""
+
+    def __init__(self, *flags, size=3, programs=None):
+        self.flags = list(flags)
+        self.members = [Member(name=f"m{i}", program=program) for i, program in enumerate(programs or [None] * size)]
+        self.made = len(self.members)  # counted for names; those that left are not in `members`
+        self.gone = []
+        initial = self.initial()
+        for member in self.members:
+            member.flags = [f"--initial-cluster={initial}", *flags]
+
+    def initial(self):
+        return ",".join(f"{member.name}={member.peer_url}" for member in self.members)
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for member in self.members + self.gone:
+            member.remove()
+
+    def start(self):
+        """Those that do not run, all at once: one alone would wait for the others."""
+        fresh = [member for member in self.members if not member.runs()]
+        for member in fresh:
+            member.launch()
+        for member in fresh:
+            if not member.log.wait_for(READY, START_SECONDS_MAX):
+                raise AssertionError(f"{member.name} did not become ready; its log:\n{member.log.text()}")
+
+    def alive(self):
+        return [member for member in self.members if member.runs()]
+
+    def endpoints(self):
+        return ",".join(member.client_url for member in self.alive())
+
+    def ctl(self, *arguments, **options):
+        return ctl(*arguments, endpoint=self.endpoints(), **options)
+
+    def put(self, key, value, at=None):
+        """Until it is acknowledged: an election may come in between."""
+        wait_until(f"put {key}", lambda: (at or self).ctl("put", key, value, check=False).returncode == 0)
+
+    def leader(self, among=None):
+        """The member that says of itself that it leads, once those that run agree on it."""
+        def look():
+            asked = [(member, member.status()) for member in among or self.alive()]
+            if any(status is None or status.get("leader", "0") == "0" for _, status in asked):
+                return None
+            if len({status["leader"] for _, status in asked}) > 1:
+                return None
+            return next((member for member, status in asked if status["header"]["member_id"] == status["leader"]), None)
+        return wait_until("one leader", look)
+
+    def followers(self):
+        leader = self.leader()
+        return [member for member in self.alive() if member is not leader]
+
+    def wait_for_equal_hashes(self, seconds=30):
+        """All that run hold the same data of the same revision; gives (hash, revision)."""
+        def look():
+            hashes = {member.hash() for member in self.alive()}
+            return hashes.pop() if len(hashes) == 1 else None
+        return wait_until("equal hashes and revisions", look, seconds)
+
+    # --- who belongs to it
+    def listed(self):
+        """The members as the cluster lists them: name -> its JSON object. Ids are numbers."""
+        listed = json.loads(self.ctl("member", "list", "-w", "json").stdout)["members"]
+        return {member.get("name") or member["peerURLs"][0]: member for member in listed}
+
+    def id_of(self, member):
+        listed = self.listed()
+        found = listed.get(member.name) or listed.get(member.peer_url)
+        return f"{found['ID']:x}"
+
+    def add(self, learner=False, program=None, ask=None):
+        """Tells the cluster (or the member `ask`) of one more; it is not started."""
+        member = Member(name=f"m{self.made}", program=program)
+        arguments = ["member", "add", member.name, f"--peer-urls={member.peer_url}"] + (["--learner"] if learner else [])
+        try:
+            (ask or self).ctl(*arguments)
+        except BaseException:
+            member.remove()
+            raise
+        self.made += 1
+        self.members.append(member)
+        member.flags = [f"--initial-cluster={self.initial()}", "--initial-cluster-state=existing", *self.flags]
+        return member
+
+    def forget(self, member):
+        """It is no part of the cluster any more; its process and files end with the cluster's."""
+        self.members.remove(member)
+        self.gone.append(member)
 
 
 def compare_seeds(seeds, compare, what):

@@ -7,29 +7,21 @@ import time
 import unittest
 from pathlib import Path
 
-import cluster_test
 import harness
 
 REFERENCE = Path(os.environ.get("ETCD_REFERENCE", harness.TOP / "build/reference"))
 
 
-class Mixed(cluster_test.Cluster):
-    def __init__(self, programs, *flags):
-        super().__init__(*flags, size=len(programs))
-        for member, program in zip(self.members, programs):
-            member.program = program
-            member.command = lambda member=member, inner=member.command: [str(member.program), *inner()[1:]]
-
-    def lead_with(self, program):
-        """Moves the leadership until a member of this kind has it: by the death of those that are not."""
-        for _ in range(6):
-            leader = self.leader()
-            if leader.program == program:
-                return leader
-            leader.kill()
-            cluster_test.wait_until("another leader", lambda: self.ctl("put", "move", "on", check=False).returncode == 0)
-            leader.start()
-        raise AssertionError("no member of the kind became leader")
+def lead_with(cluster, program):
+    """Moves the leadership until a member of this kind has it: by the death of those that are not."""
+    for _ in range(6):
+        leader = cluster.leader()
+        if leader.program == program:
+            return leader
+        leader.kill()
+        harness.wait_until("another leader", lambda: cluster.ctl("put", "move", "on", check=False).returncode == 0)
+        leader.start()
+    raise AssertionError("no member of the kind became leader")
 
 
 class MixedTest(unittest.TestCase):
@@ -39,17 +31,14 @@ class MixedTest(unittest.TestCase):
             real.append(REFERENCE / "etcd-last-release")
         return real
 
-    def settle(self, cluster):
-        cluster_test.wait_until("equal hashes", lambda: len(cluster.hashes()) == 1)
-
     def tell_story(self, ours, real, kinds):
-        with Mixed(kinds, "--snapshot-count=50", "--snapshot-catchup-entries=10") as cluster:
+        with harness.Cluster("--snapshot-count=50", "--snapshot-catchup-entries=10", programs=kinds) as cluster:
             for lead in (ours, real):
-                leader = cluster.lead_with(lead)
+                leader = lead_with(cluster, lead)
                 for i, member in enumerate(cluster.members):
                     member.ctl("put", f"from{i}", str(lead))
                     self.assertEqual(leader.ctl("get", f"from{i}", "--print-value-only").stdout.strip(), str(lead))
-                self.settle(cluster)
+                cluster.wait_for_equal_hashes()
                 follow = ours if lead == real else real
                 away = next(member for member in cluster.members if member.program == follow)
                 away.kill()
@@ -59,7 +48,7 @@ class MixedTest(unittest.TestCase):
                 away.start()
                 self.assertTrue(away.log.wait_for("applied snapshot", 20), away.log.text())
                 self.assertLess(time.monotonic() - began, 20)
-                self.settle(cluster)
+                cluster.wait_for_equal_hashes()
             members = json.loads(cluster.ctl("member", "list", "-w", "json").stdout)["members"]
             self.assertEqual(len(members), 3)
 
