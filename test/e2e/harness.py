@@ -116,8 +116,7 @@ class Output:
 class Member:
     """One member with a data directory of its own. `with Member() as member:` starts it, waits until it is ready, stops it."""
 
-    def __init__(self, *flags, data_dir=None, environment=None, name="default", limits=None, client_url=None,
-                 program=None):
+    def __init__(self, *flags, data_dir=None, environment=None, name="default", limits=None, client_url=None, program=None):
         self.root = Path(tempfile.mkdtemp(prefix="etcd-e2e-"))
         self.data_dir = Path(data_dir) if data_dir else self.root / "data"
         self.client_url = client_url or f"http://127.0.0.1:{free_port()}"
