@@ -130,9 +130,10 @@ class Member:
         self.log = None
 
     def command(self):
-        return [str(self.program), f"--name={self.name}", f"--data-dir={self.data_dir}", f"--listen-client-urls={self.client_url}",
-                f"--advertise-client-urls={self.client_url}", f"--listen-peer-urls={self.peer_url}",
-                f"--initial-advertise-peer-urls={self.peer_url}", f"--initial-cluster={self.name}={self.peer_url}"] + self.flags
+        return [str(self.program), f"--name={self.name}", f"--data-dir={self.data_dir}",
+                f"--listen-client-urls={self.client_url}", f"--advertise-client-urls={self.client_url}",
+                f"--listen-peer-urls={self.peer_url}", f"--initial-advertise-peer-urls={self.peer_url}",
+                f"--initial-cluster={self.name}={self.peer_url}"] + self.flags
 
     def launch(self):
         """Starts the process and does not wait for it to be ready."""
