@@ -31,7 +31,11 @@ constexpr uint64_t kInflightBytesMax = 32u << 20;
 class RaftLog final : public raft::Logger {
  public:
   bool enabled(raft::LogLevel level) const override { return base::log::enabled(level_of(level)); }
-  void write(raft::LogLevel level, std::string_view text) override { base::log::write_named("raft", level_of(level), text); }
+  void write(raft::LogLevel level, std::string_view text) override {
+    // With several writes under way an answer that names entries an earlier one named is the rule, not news.
+    const bool usual = text.ends_with(" missing from unstable log; ignoring");
+    base::log::write_named("raft", usual ? base::log::Level::kDebug : level_of(level), text);
+  }
 
  private:
   static base::log::Level level_of(raft::LogLevel level) {

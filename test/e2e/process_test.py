@@ -10,6 +10,7 @@ import subprocess
 import unittest
 
 import harness
+import raw_grpc
 
 
 class Life(unittest.TestCase):
@@ -55,6 +56,20 @@ class Life(unittest.TestCase):
                      "serving client traffic insecurely; this is strongly discouraged!"):
             self.assertIn(text, messages)
         self.assertTrue(any("elected leader" in text for text in messages), messages)
+
+    def test_a_load_of_writes_is_not_told_line_by_line(self):
+        with harness.Member() as member:
+            before = len(member.log_objects())
+            with raw_grpc.Connection(member.client_url, window=1 << 20) as connection:
+                message = raw_grpc.field(1, b"key") + raw_grpc.field(2, b"v" * 16000)
+                for _ in range(10):
+                    waiting = {connection.start("/etcdserverpb.KV/Put", message) for _ in range(20)}
+                    while waiting:
+                        _, flags, stream, _ = connection.read_frame()
+                        if flags & raw_grpc.END_STREAM:
+                            waiting.discard(stream)
+            told = [line for line in member.log_objects()[before:] if line.get("logger") == "raft"]
+            self.assertEqual(told, [])
 
     def test_port_in_use(self):
         with harness.Member() as member:
