@@ -232,12 +232,38 @@ bool RaftDriver::reaches_leader() const {
   return leader == node_.id() || (leader != base::kNoNode && environment_.peers->active_since(leader).has_value());
 }
 
+// A leader that hands over takes none, and nobody does while there is no leader.
+bool RaftDriver::takes_proposals() const {
+  return raft_->raft().leader() != base::kNoNode && raft_->raft().lead_transferee() == base::kNoNode;
+}
+
+// Another member's: it took us for the leader, and its client would wait its time out.
+void RaftDriver::keep_proposal(raft::Message message) {
+  size_t bytes = sizeof(KeptProposal);
+  for (const raft::Entry& entry : message.entries) bytes += entry.payload().size();
+  if (kept_proposals_.size() >= kForeignProposalsMax || kept_proposals_bytes_ + bytes > kForeignProposalsBytesMax) return;
+  kept_proposals_bytes_ += bytes;
+  const base::Instant deadline = environment_.loop.clock().now() + node_.request_timeout();
+  kept_proposals_.push_back({std::move(message), bytes, deadline});
+}
+
+void RaftDriver::release_proposals() {
+  const base::Instant now = environment_.loop.clock().now();
+  while (!kept_proposals_.empty() && (takes_proposals() || kept_proposals_.front().deadline <= now)) {
+    KeptProposal kept = std::move(kept_proposals_.front());
+    kept_proposals_.pop_front();
+    kept_proposals_bytes_ -= kept.bytes;
+    if (kept.deadline > now) (void)raft_->step(std::move(kept.message));
+  }
+}
+
 void RaftDriver::request_read_index(std::string context) {
   raft_->read_index(std::move(context));
   wake();
 }
 
 void RaftDriver::turn() {
+  if (!kept_proposals_.empty()) release_proposals();
   handle_ready();
   start_append();
   apply_some();
@@ -485,8 +511,13 @@ void RaftDriver::on_messages(std::vector<wire::RaftMessage> messages) {
   for (wire::RaftMessage& wire_message : messages) {
     if (wire_message.to != node_.id()) continue;
     std::optional<raft::Message> message = from_wire(std::move(wire_message));
-    // What is refused (a stranger's answer, a proposal without a leader) has nobody to tell.
-    if (message) (void)raft_->step(std::move(*message));
+    if (!message) continue;
+    if (message->type == raft::MessageType::kProp && !takes_proposals()) {
+      keep_proposal(std::move(*message));
+      continue;
+    }
+    // What is refused (a stranger's answer) has nobody to tell.
+    (void)raft_->step(std::move(*message));
   }
   wake();
 }

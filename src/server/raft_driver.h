@@ -37,6 +37,10 @@ inline constexpr uint64_t kLogEntriesKeptAlone = 128;
 // Entries applied in one go before other work on the loop gets its turn.
 inline constexpr size_t kApplyEntriesPerTurn = 2048;
 
+// Proposals that other members sent us while nobody could take them: between two leaders they are kept, not lost.
+inline constexpr size_t kForeignProposalsMax = 10'000;
+inline constexpr size_t kForeignProposalsBytesMax = 64u << 20;
+
 // A follower that sees its leader's process die asks for a pre-vote after a wait drawn from this, so that not all ask at once.
 inline constexpr auto kGoneLeaderWaitMin = std::chrono::milliseconds(5), kGoneLeaderWaitMax = std::chrono::milliseconds(60);
 // The fast start of a member that finds others: waited for so long, and the election timeout then has this many ticks left.
@@ -117,6 +121,9 @@ class RaftDriver final : public peer::Events {
   void compact_log(base::Index snapshot_index);
   void log_leader(base::NodeId from, base::NodeId to);
   bool reaches_leader() const;
+  bool takes_proposals() const;
+  void keep_proposal(raft::Message message);
+  void release_proposals();
   void send(raft::Message message);
   void flush_outbox();
   void fast_start(base::Instant deadline);
@@ -155,6 +162,13 @@ class RaftDriver final : public peer::Events {
   bool stopped_ = false;
   uint64_t syncs_ = 0, synced_entries_ = 0;
 
+  struct KeptProposal {
+    raft::Message message;
+    size_t bytes = 0;
+    base::Instant deadline;  // its client has given up by then
+  };
+  std::deque<KeptProposal> kept_proposals_;
+  size_t kept_proposals_bytes_ = 0;
   int snapshots_in_flight_ = 0;  // to other members
   base::Instant hold_log_until_{};
   std::vector<wire::RaftMessage> outbox_;                         // of this turn
