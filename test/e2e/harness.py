@@ -208,14 +208,15 @@ class Member:
             return None
         return json.loads(body) if code == 200 else None
 
-    def hash(self):
-        """(hash, revision) of everything it holds; None if it does not answer."""
+    def hash(self, revision=0):
+        """(hash, revision) of what it holds up to `revision` (0: everything); None if it does not answer."""
         try:
-            code, _, body = http_request(self.client_url, "/v3/maintenance/hashkv", "POST", "{}", seconds=10)
+            asked = json.dumps({"revision": revision})
+            code, _, body = http_request(self.client_url, "/v3/maintenance/hashkv", "POST", asked, seconds=10)
         except (OSError, http.client.HTTPException):
             return None
         answer = json.loads(body)
-        return (answer["hash"], answer["header"]["revision"]) if code == 200 else None
+        return (answer["hash"], answer["hash_revision"]) if code == 200 else None
 
     def log_objects(self):
         """The log as JSON objects; a line that is none fails the test."""
@@ -322,10 +323,10 @@ class Cluster:
         leader = self.leader()
         return [member for member in self.alive() if member is not leader]
 
-    def wait_for_equal_hashes(self, seconds=30):
-        """All that run hold the same data of the same revision; gives (hash, revision)."""
+    def wait_for_equal_hashes(self, seconds=30, revision=0):
+        """All that run hold the same data of the same revision (0: the newest, at rest); gives (hash, revision)."""
         def look():
-            hashes = {member.hash() for member in self.alive()}
+            hashes = {member.hash(revision) for member in self.alive()}
             return hashes.pop() if len(hashes) == 1 else None
         return wait_until("equal hashes and revisions", look, seconds)
 
@@ -341,11 +342,18 @@ class Cluster:
         return f"{found['ID']:x}"
 
     def add(self, learner=False, program=None, ask=None):
-        """Tells the cluster (or the member `ask`) of one more; it is not started."""
+        """Tells the cluster (or the member `ask`) of one more; it is not started. Waits while the members have not been
+        connected for long enough."""
         member = Member(name=f"m{self.made}", program=program)
         arguments = ["member", "add", member.name, f"--peer-urls={member.peer_url}"] + (["--learner"] if learner else [])
+
+        def added():
+            done = (ask or self).ctl(*arguments, check=False)
+            if done.returncode != 0 and "unhealthy cluster" not in done.stderr:
+                raise AssertionError(f"member add: {done.stderr}")
+            return done.returncode == 0
         try:
-            (ask or self).ctl(*arguments)
+            wait_until("healthy enough for one more", added)
         except BaseException:
             member.remove()
             raise
