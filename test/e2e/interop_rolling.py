@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The way to us and back without a stop: three members of real etcd are replaced one by one by ours and then by real ones again,
+"""The way to us and back without a stop: three members of real etcd are replaced one by one by ours, then by real ones again,
 while clients write and check every answer. Nobody's request fails, nothing acknowledged is lost, all members hold the same."""
 
 import base64
