@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Three members of ours: they elect, replicate, forward, survive their leader's death, catch up by log and by snapshot."""
 
+import base64
 import json
+import threading
 import unittest
 from pathlib import Path
 
 import harness
 from harness import Cluster
+from retrying_client import RetryingClient
 
 
 class ClusterTest(unittest.TestCase):
@@ -47,6 +50,38 @@ class ClusterTest(unittest.TestCase):
             leader.start()
             for key, value in (("before", "1"), ("during", "2")):
                 self.assertEqual(self.value_at(leader, key), value)
+            cluster.wait_for_equal_hashes()
+
+    def test_the_leader_is_asked_to_stop_and_no_request_fails(self):
+        with Cluster() as cluster:
+            leader = cluster.leader()
+            urls = [member.client_url for member in [leader] + cluster.followers()]
+            over, clients = threading.Event(), [RetryingClient(lambda: urls, first=i) for i in range(6)]
+            written = [0] * len(clients)
+
+            def work(number):
+                while not over.is_set():
+                    put = {"key": base64.b64encode(f"{number}/{written[number]}".encode()).decode(), "value": "MQ=="}
+                    if clients[number].ask("/v3/kv/put", put) is not None:
+                        written[number] += 1
+
+            threads = [threading.Thread(target=work, args=(i,)) for i in range(len(clients))]
+            for thread in threads:
+                thread.start()
+            try:
+                harness.wait_until("writes", lambda: min(written) > 5)
+                leader.stop()
+                self.assertIn("leadership transfer", leader.log.text())
+                after = list(written)
+                harness.wait_until("more writes", lambda: all(now > then + 5 for now, then in zip(written, after)))
+            finally:
+                over.set()
+                for thread in threads:
+                    thread.join()
+            self.assertEqual([client.failed for client in clients], [0] * len(clients))
+            for number, count in enumerate(written):
+                got = cluster.ctl("get", f"{number}/", "--prefix", "--count-only", "-w", "fields").stdout
+                self.assertIn(f'"Count" : {count}', got)
             cluster.wait_for_equal_hashes()
 
     def test_a_member_that_was_away_gets_a_snapshot_and_its_watchers_miss_nothing(self):

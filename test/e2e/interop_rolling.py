@@ -3,21 +3,18 @@
 while clients write and check every answer. Nobody's request fails, nothing acknowledged is lost, all members hold the same."""
 
 import base64
-import http.client
-import json
 import os
 import threading
-import time
 import unittest
 from pathlib import Path
 
 import harness
 from harness import wait_until
+from retrying_client import RetryingClient
 
 REFERENCE = Path(os.environ.get("ETCD_REFERENCE", harness.TOP / "build/reference"))
 CLIENTS = int(os.environ.get("CLIENTS", 4))
-REQUEST_SECONDS_MAX = 30  # a request that was not answered by then, tried again and again, has failed
-TRY_SECONDS_MAX = 8
+JOIN_SECONDS_MAX = 90
 
 
 def text(data):
@@ -29,45 +26,17 @@ class Client(threading.Thread):
 
     def __init__(self, number, endpoints):
         super().__init__(daemon=True)
-        self.number, self.endpoints, self.over = number, endpoints, threading.Event()
+        self.number, self.over = number, threading.Event()
+        self.asks = RetryingClient(endpoints, first=number)
         self.acknowledged = {}  # key -> revision
-        self.tries = self.failed = 0
         self.wrong = []
-        self.longest = 0.0
-        self.connection = None
-        self.turn = number
-
-    def ask(self, path, body):
-        """The answer, from whichever member gives one; None: nobody did in time."""
-        began = time.monotonic()
-        while time.monotonic() - began < REQUEST_SECONDS_MAX:
-            self.tries += 1
-            try:
-                if self.connection is None:
-                    urls = self.endpoints()
-                    url = urls[self.turn % len(urls)]
-                    self.connection = http.client.HTTPConnection(url.split("//")[1], timeout=TRY_SECONDS_MAX)
-                self.connection.request("POST", path, json.dumps(body))
-                response = self.connection.getresponse()
-                answer = json.loads(response.read())
-                if response.status == 200:
-                    self.longest = max(self.longest, time.monotonic() - began)
-                    return answer
-            except (OSError, http.client.HTTPException, ValueError):
-                time.sleep(0.01)
-            if self.connection is not None:
-                self.connection.close()
-            self.connection = None
-            self.turn += 1
-        self.failed += 1
-        return None
 
     def run(self):
         newest, count = 0, 0
         while not self.over.is_set():
             count += 1
             key = f"rolling/{self.number}/{count:08d}"
-            put = self.ask("/v3/kv/put", {"key": text(key), "value": text(f"value of {key}")})
+            put = self.asks.ask("/v3/kv/put", {"key": text(key), "value": text(f"value of {key}")})
             if put is None:
                 continue
             revision = int(put["header"]["revision"])
@@ -76,7 +45,7 @@ class Client(threading.Thread):
             newest = max(newest, revision)
             self.acknowledged[key] = revision
             # Linearizable, at whatever member: it has what was acknowledged before.
-            got = self.ask("/v3/kv/range", {"key": text(key)})
+            got = self.asks.ask("/v3/kv/range", {"key": text(key)})
             if got is not None and [kv["value"] for kv in got.get("kvs", [])] != [text(f"value of {key}")]:
                 self.wrong.append(f"{key}: read back as {got}")
 
@@ -114,17 +83,17 @@ class RollingTest(unittest.TestCase):
                 for client in clients:
                     client.over.set()
                 for client in clients:
-                    client.join(2 * REQUEST_SECONDS_MAX)
+                    client.join(JOIN_SECONDS_MAX)
             self.assertEqual([client.wrong[:3] for client in clients if client.wrong], [])
-            self.assertEqual(sum(client.failed for client in clients), 0)
+            self.assertEqual(sum(client.asks.failed for client in clients), 0)
             acknowledged = {key for client in clients for key in client.acknowledged}
             for member in cluster.members:
                 listed = member.ctl("get", "rolling/", "--prefix", "--keys-only", seconds=120).stdout.split()
                 self.assertEqual(acknowledged - set(listed), set())
             cluster.wait_for_equal_hashes()
-            print(f"{real.name}: {len(acknowledged)} keys acknowledged and there, {sum(c.tries for c in clients)} tries of "
+            print(f"{real.name}: {len(acknowledged)} keys acknowledged and there, {sum(c.asks.tries for c in clients)} tries of "
                   f"{sum(2 * len(c.acknowledged) for c in clients)} requests, 0 failed, the longest took "
-                  f"{max(c.longest for c in clients):.1f} s", flush=True)
+                  f"{max(c.asks.longest for c in clients):.1f} s", flush=True)
 
     def test_real_to_ours_and_back(self):
         ours = Path(harness.SERVER)
