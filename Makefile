@@ -48,9 +48,6 @@ ifneq ($(SAN),)
 SANFLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all
 DEFINES += -DETCD_DVERIFY
 endif
-ifneq ($(FAILPOINTS),)
-DEFINES += -DETCD_FAILPOINTS
-endif
 # One folder for all kinds of build: what is generated does not depend on them, and ccache then knows the files again.
 GEN := build/gen
 CXXFLAGS := -std=c++20 $(OPT) -g1 -fno-omit-frame-pointer $(SANFLAGS) $(WARN) $(DEFINES) -Isrc -I$(GEN) \
@@ -154,7 +151,7 @@ cluster: deps  ## set up, build and run three members (Procfile): clients at 127
 
 # --- compiling ----------------------------------------------------------------------------------------------------------------
 # One precompiled header for everything; a file must still include what it uses (`make NO_PCH=1` builds without).
-PCH_DIR := build/pch/$(if $(KIND),$(KIND),release)$(subst -,_,$(OPT))
+PCH_DIR := build/pch/$(or $(patsubst -%,%,$(subst failpoints,,$(KIND))),release)$(subst -,_,$(OPT))
 PCH := $(if $(NO_PCH),,$(PCH_DIR)/pch.h.gch)
 PCH_USE := $(if $(NO_PCH),,-include $(PCH_DIR)/pch.h)
 ifneq ($(CLANG),)
@@ -175,6 +172,14 @@ $(PCH_DIR)/pch.h.gch: $(PCH_DIR)/pch.h
 	$(call say,PCH,$@)
 	$(Q)flock $(PCH_DIR)/lock $(CXX) $(CXXFLAGS) -x c++-header -o $@.tmp.$$$$ $< && mv $@.tmp.$$$$ $@
 	$(Q){ $(CXX) --version; echo '$(CXXFLAGS)'; cat $<; } | sha256sum > $@.sum
+
+# Only what knows of failpoints is compiled anew for FAILPOINTS=1; the rest is the same, and ccache knows it.
+ifneq ($(FAILPOINTS),)
+FAILPOINT_H := $(shell grep -rl '"base/failpoint\.h"' src --include='*.h')
+FAILPOINT_CC := $(shell grep -rlE $(foreach h,base/failpoint.h $(FAILPOINT_H:src/%=%),-e '"$(h)"') src --include='*.cc')
+$(FAILPOINT_CC:src/%.cc=$(OUT)/obj/%.o): private CXXFLAGS += -DETCD_FAILPOINTS
+$(OUT)/obj/test/%.o: private CXXFLAGS += -DETCD_FAILPOINTS
+endif
 
 $(OUT)/obj/%.o: src/%.cc $(PCH) | $(PB_CC)
 	$(call say,CXX,$<)
@@ -272,9 +277,11 @@ $(REPLAYS): $(OUT)/test/replay_%: $(OUT)/obj/test/fuzz/%_fuzz.o $(OUT)/obj/test/
 	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
 FUZZ_SECONDS ?= 60
-.PHONY: fuzz fuzz-search $(FUZZERS:%=fuzz-%)
+.PHONY: fuzz fuzz-all fuzz-search $(FUZZERS:%=fuzz-%)
 fuzz: deps-fuzz  ## search with libFuzzer: FUZZ_SECONDS=60 for each target of test/fuzz; one: make fuzz FUZZERS=NAME
 	@$(MAKE) --no-print-directory CLANG=1 SAN=address,undefined,fuzzer-no-link OUT=build/fuzz fuzz-search
+fuzz-all:  ## the same as fuzz with SECONDS=n for each target
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(SECONDS)
 fuzz-search: $(FUZZERS:%=$(OUT)/test/fuzz_%)
 	@failed=0; for f in $(FUZZERS); do mkdir -p $(OUT)/corpus/$$f test/fuzz/corpus/$$f; echo "== $$f"; \
 	  $(OUT)/test/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 -verbosity=0 \
@@ -295,12 +302,22 @@ tidy:  ## the rules of the tree that a text search can hold: includes, banned ca
 	$(Q)test/tidy/tidy
 test-programs: all $(UNIT_PROGRAMS) $(REPLAYS) $(CLIENTS) $(BENCHES)
 check: $(UNIT_PROGRAMS) $(REPLAYS)  ## before each commit: tidy, unit and script tests, saved fuzz inputs
-	@test/run test/tidy/tidy test/tidy/canary $^
+	@test/run test/tidy/tidy test/tidy/canary test/torture/history_test.py $^
 test: deps-test  ## set up, build and run all tests: tidy, units, scripts, saved fuzz inputs, end to end
 	@$(MAKE) --no-print-directory test-programs
-	@$(E2E_ENV) test/run test/tidy/tidy test/tidy/canary $(UNIT_PROGRAMS) $(REPLAYS) $(E2E_TESTS)
+	@$(E2E_ENV) test/run test/tidy/tidy test/tidy/canary test/torture/history_test.py $(UNIT_PROGRAMS) $(REPLAYS) $(E2E_TESTS)
 e2e: all $(CLIENTS)  ## the end-to-end tests alone; one: make e2e E2E_TESTS=test/e2e/kv_test.py
 	@$(E2E_ENV) test/run $(E2E_TESTS)
+
+# Faults at real processes. SECONDS and KILLS bound it, SEED=n repeats the order of the faults.
+.PHONY: torture failpoints
+SECONDS ?= 60
+torture: all  ## faults at three real members under load: SECONDS=60 KILLS=n SEED=n ARGS=--namespaces
+	@test/torture/torture.py --server $(abspath $(OUT)/bin/etcd) --seconds $(SECONDS) $(if $(KILLS),--kills $(KILLS)) \
+	  $(if $(SEED),--seed $(SEED)) $(ARGS)
+failpoints:  ## a build with etcd's failpoints in build/failpoints, and what holds for them
+	@$(MAKE) --no-print-directory FAILPOINTS=1 all
+	@ETCD_BIN=$(abspath build/failpoints/bin) test/e2e/failpoints.py
 
 # --- beside real etcd ---------------------------------------------------------------------------------------------------------
 .PHONY: reference interop interop-quick raft-scripts bench callgrind-gate fresh-machine

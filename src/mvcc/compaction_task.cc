@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "base/verify.h"
 #include "mvcc/range_reader.h"
 #include "mvcc/store.h"
@@ -17,6 +18,7 @@ CompactionTask::CompactionTask(Store& store, int64_t revision, int64_t previous,
       previous_completed_(previous_completed),
       view_(store.backend().view()) {
   store_.compaction_running_ = true;
+  FAILPOINT(compactAfterCommitScheduledCompact);
 }
 
 CompactionTask::~CompactionTask() {
@@ -98,11 +100,15 @@ bool CompactionTask::step_rows() {
     phase_ = Phase::kDone;
     return true;
   }
+  FAILPOINT(compactAfterAcquiredBatchTxLock);
   for (const Dropped& row : batch_) store_.backend().erase(RowKey(row.revision, row.tombstone).view());
   erased_ += batch_.size();
   store_.statistics_.compacted_versions += batch_.size();
   batch_.clear();
-  if (!rows_done_) return false;
+  if (!rows_done_) {
+    FAILPOINT(compactBeforeCommitBatch);
+    return false;
+  }
   finish();
   return true;
 }
@@ -110,7 +116,9 @@ bool CompactionTask::step_rows() {
 void CompactionTask::finish() {
   phase_ = Phase::kDone;
   hash_ = hasher_->hash();
+  FAILPOINT(compactBeforeSetFinishedCompact);
   storage::put_row(store_.backend(), storage::Bucket::kMeta, "finishedCompactRev", RowKey({revision_, 0}, false).in_bucket());
+  FAILPOINT(compactAfterSetFinishedCompact);
   store_.finished_ = revision_;
   store_.compaction_running_ = false;
   if (previous_completed_) store_.hashes_.add({hash_, previous_, revision_});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "base/verify.h"
 #include "mvcc/range_reader.h"
 #include "mvcc/request.h"
@@ -37,6 +38,7 @@ RangeStream::RangeStream(Store& store, const wire::RangeRequest& request, size_t
 }
 
 Result<bool> RangeStream::next(wire::ResponseHeader header, std::string* out) {
+  FAILPOINT(beforeRangeStreamChunk);
   ++store_.counters().ranges;
   const int64_t current = store_.current_revision();
   const int64_t asked = request_.revision;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/verify.h"
 #include "mvcc/compaction_task.h"
 #include "mvcc/range_reader.h"
@@ -177,6 +178,7 @@ Status Store::compact(int64_t revision) {
   scheduled_ = Scheduled{revision, compacted_, previous_completed};
   compacted_ = scheduled_revision_ = revision;
   storage::put_row(backend_, Bucket::kMeta, kScheduled, RowKey({revision, 0}, false).in_bucket());
+  FAILPOINT(compactBeforeCommitScheduledCompact);
   if (observer_ != nullptr) observer_->on_compact(revision);
   return {};
 }
@@ -295,7 +297,9 @@ void Store::WriteTxn::commit() {
   committed_ = true;
   store_.in_write_ = false;
   if (!wrote()) return;
+  FAILPOINT(beforeWritebackBuf);
   store_.current_ = main_;
+  FAILPOINT(afterWritebackBuf);
   if (store_.observer_ != nullptr) store_.observer_->on_commit(main_, events_);
 }
 

@@ -1,5 +1,6 @@
 #include "server/defragmenter.h"
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "server/errors.h"
 #include "server/maintainer.h"
@@ -51,6 +52,8 @@ void Defragmenter::run_at_start() {
 }
 
 void Defragmenter::begin() {
+  if (const std::optional<std::string> text = FAILPOINT_TEXT(defragOpenFileError))
+    return fail(Status(base::Code::kUnknown, *text));
   began_ = node_.environment().loop.clock().now();
   size_before_ = node_.db_size_bytes();
   in_use_before_ = node_.db_size_in_use_bytes();
@@ -66,7 +69,13 @@ void Defragmenter::begin() {
         more_ = true;
         status_ = engine->compact("", "");
       },
-      [this] { on_slice(); });
+      [this] {
+        FAILPOINT(defragBeforeCopy);
+        if (const std::optional<std::string> text = FAILPOINT_TEXT(defragdbFail)) {
+          return fail(Status(base::Code::kUnknown, *text));
+        }
+        on_slice();
+      });
 }
 
 void Defragmenter::next() {
@@ -88,8 +97,7 @@ void Defragmenter::on_slice() {
 }
 
 void Defragmenter::finish() {
-  slices_.reset();
-  running_ = false;
+  FAILPOINT(defragBeforeRename);
   const base::Duration took = node_.environment().loop.clock().now() - began_;
   const uint64_t size = node_.db_size_bytes(), in_use = node_.db_size_in_use_bytes();
   node_.metrics().defrag_inflight.set(0);
@@ -103,9 +111,20 @@ void Defragmenter::finish() {
                    {"current-db-size-in-use-bytes", in_use},
                    {"current-db-size-in-use", size_text(in_use)},
                    base::log::Field::duration("took", took.count())});
+  end(Status());
+}
+
+void Defragmenter::fail(const Status& why) {
+  node_.metrics().defrag_inflight.set(0);
+  end(why);
+}
+
+void Defragmenter::end(const Status& how) {
+  slices_.reset();
+  running_ = false;
   std::vector<std::function<void(const Status&)>> waiting;
   waiting.swap(waiting_);
-  for (auto& done : waiting) done(Status());
+  for (auto& done : waiting) done(how);
 }
 
 void Defragmenter::stop() {

@@ -43,6 +43,8 @@ class Defragmenter {
   void next();
   void on_slice();
   void finish();
+  void fail(const base::Status& why);  // nothing was lost: the engine is as it was
+  void end(const base::Status& how);
 
   Node& node_;
   std::vector<std::function<void(const base::Status&)>> waiting_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "lease.pb.h"
 #include "rpc.pb.h"
@@ -240,6 +241,7 @@ void Leases::wait_leader(GoOn go_on) {
 // --- questions --------------------------------------------------------------------------------------------------------------
 
 std::optional<Result<int64_t>> Leases::renew_now(LeaseId id) {
+  if (FAILPOINT_ARMED(beforeCheckpointInLeaseRenew)) return std::nullopt;  // It may hold up the renewal alone.
   if (!may_work() || !fast_keep_alive_ || !lessor_.exists(id) || lessor_.renewal_needs_checkpoint(id)) return std::nullopt;
   Result<int64_t> ttl = lessor_.renew(id, node_.environment().loop.clock().now());
   if (!ttl.ok() && ttl.status().code() == Code::kAborted) return std::nullopt;
@@ -316,11 +318,17 @@ void Leases::renew_here(LeaseId id, Renewed done) {
   wait_applied([this, id, done = std::move(done)](const Status& applied) {
     if (!applied.ok()) return done(applied);
     if (!lessor_.is_primary()) return done(errors::not_primary());
-    if (!lessor_.renewal_needs_checkpoint(id)) return finish_renewal(id, done);
-    // The followers must not take what the last checkpoint left for what there is.
-    node_.propose(wire::Op::kLeaseCheckpoint, checkpoint_body({{id, 0}}),
-                  std::make_unique<CheckpointWaiter>([this, id, done] { finish_renewal(id, done); }));
+    base::failpoint::Gate gate;  // this renewal's own
+    const auto go_on = [this, id, done] { checkpoint_and_finish(id, done); };
+    if (FAILPOINT_PASS(beforeCheckpointInLeaseRenew, gate, node_.environment().loop, go_on)) go_on();
   });
+}
+
+void Leases::checkpoint_and_finish(LeaseId id, const Renewed& done) {
+  if (!lessor_.renewal_needs_checkpoint(id)) return finish_renewal(id, done);
+  // The followers must not take what the last checkpoint left for what there is.
+  node_.propose(wire::Op::kLeaseCheckpoint, checkpoint_body({{id, 0}}),
+                std::make_unique<CheckpointWaiter>([this, id, done] { finish_renewal(id, done); }));
 }
 
 void Leases::finish_renewal(LeaseId id, Renewed done) {
@@ -381,6 +389,7 @@ void Leases::find_here(LeaseId id, bool with_keys, FoundDone done) {
 }
 
 Result<Leases::Found> Leases::look_up(LeaseId id, bool with_keys) const {
+  FAILPOINT(beforeLookupWhenLeaseTimeToLive);
   Result<lease::Info> info = lessor_.find(id, node_.environment().loop.clock().now());
   if (!info.ok()) return info.status();
   Found found{info->granted_ttl_s, std::chrono::duration_cast<std::chrono::seconds>(info->remaining).count(), {}};

@@ -107,6 +107,7 @@ class Leases final : public mvcc::LeaseHooks {
   void wait_leader(GoOn go_on);
   void add_wait(std::vector<Wait>& waits, Wait wait);
   void end_waits(std::vector<Wait>& waits, const base::Status& status);
+  void checkpoint_and_finish(base::LeaseId id, const Renewed& done);
   void finish_renewal(base::LeaseId id, Renewed done);
   void renewed();
   base::Result<Found> look_up(base::LeaseId id, bool with_keys) const;

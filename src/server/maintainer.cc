@@ -1,5 +1,6 @@
 #include "server/maintainer.h"
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/verify.h"
 #include "mvcc/compaction_task.h"
@@ -181,7 +182,9 @@ void Maintainer::step() {
                                    ? node_.config().compaction_sleep_interval
                                    : kSleepBetweenBatches;
   node_.environment().loop.after(sleep, [this, at = generation_] {
-    if (!stopped_ && at == generation_) go_on();
+    if (stopped_ || at != generation_) return;
+    FAILPOINT(compactAfterCommitBatch);
+    go_on();
   });
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "membership.pb.h"
@@ -356,7 +357,9 @@ std::shared_ptr<const storage::View> Node::whole_view() {
 }
 
 void Node::begin_commit() {
+  FAILPOINT(commitBeforePreCommitHook);
   put_consistent_index();
+  FAILPOINT(commitAfterPreCommitHook);
   std::shared_ptr<storage::Commit> commit = backend_.begin_commit(consistent_index_.value());
   if (commit == nullptr) {
     if (stopping_ && on_stopped_) std::exchange(on_stopped_, nullptr)();
@@ -527,6 +530,7 @@ void Node::on_empty_entry(Term) {
 void Node::publish() {
   if (publishing_ || stopping_ || on_ready_ == nullptr) return;
   publishing_ = true;
+  FAILPOINT(beforePublishing);
   membershippb::ClusterMemberAttrSetRequest request;
   request.set_member_id(id().value());
   request.mutable_member_attributes()->set_name(config_.name);

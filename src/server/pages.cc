@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "lease.pb.h"
 #include "server/errors.h"
@@ -134,6 +135,11 @@ void Pages::serve_client(Gateway* gateway, Visit visit) {
 
 // What followers ask the leader on behalf of their clients: to renew a lease, or how it stands (wire-and-disk 3.8).
 void Pages::serve_leases(std::shared_ptr<HttpCall> call, bool renew) {
+  if (renew) {
+    FAILPOINT(beforeServeHTTPLeaseRenew);
+  } else {
+    FAILPOINT(beforeLookupWhenForwardLeaseTimeToLive);
+  }
   const rpc::HttpRequest& request = call->request();
   if (request.method != "POST") return call->finish(plain_error(405, "Method Not Allowed"));
   if (request.body.size() > kLeaseBodyBytesMax) return call->finish(plain_error(413, "request body too large"));

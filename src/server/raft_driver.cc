@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "server/applier.h"
 #include "server/errors.h"
@@ -193,6 +194,7 @@ Term RaftDriver::term() const { return raft_->raft().term(); }
 std::string RaftDriver::status_json() const { return raft::to_json(raft_->status()); }
 
 void RaftDriver::tick() {
+  if (held_up()) return;
   raft_->tick();
   wake();
 }
@@ -263,8 +265,10 @@ void RaftDriver::request_read_index(std::string context) {
 }
 
 void RaftDriver::turn() {
+  if (held_up()) return;
   if (!kept_proposals_.empty()) release_proposals();
-  handle_ready();
+  const bool any = handle_ready() || before_save_.reopened();
+  if (any && !FAILPOINT_PASS(raftBeforeSave, before_save_, environment_.loop, [this] { wake(); })) return;
   start_append();
   apply_some();
   g_term.store(term().value(), std::memory_order_relaxed);
@@ -273,8 +277,9 @@ void RaftDriver::turn() {
   node_.after_turn();
 }
 
-void RaftDriver::handle_ready() {
-  while (raft_->has_ready()) {
+bool RaftDriver::handle_ready() {
+  bool any = false;
+  for (; raft_->has_ready(); any = true) {
     raft::Ready ready = raft_->take_ready();
     if (ready.soft_state && ready.soft_state->leader != leader_) {
       const NodeId before = std::exchange(leader_, ready.soft_state->leader);
@@ -297,7 +302,9 @@ void RaftDriver::handle_ready() {
       }
     }
   }
+  if (any && raft_->raft().role() == raft::Role::kLeader) FAILPOINT(raftBeforeLeaderSend);
   flush_outbox();
+  return any;
 }
 
 // What a storage message of ours answers: for us, or, now that the disk has it, for another member.
@@ -348,8 +355,15 @@ void RaftDriver::start_append() {
       [this, &job, &clock] {
         const base::Instant before = clock.now();
         base::Instant written = before;
-        job.done = job.received == nullptr ? Status() : snap_dir_.save(*job.snap_file);
+        if (job.received != nullptr) {
+          FAILPOINT(raftBeforeSaveSnap);
+          job.done = snap_dir_.save(*job.snap_file);
+        } else {
+          job.done = Status();
+        }
+        if (job.snapshot != nullptr) FAILPOINT(raftBeforeWALSaveSnaphot);
         if (job.done.ok()) job.done = wal_->write(job.batch, [&written, &clock] { written = clock.now(); });
+        if (job.received != nullptr) FAILPOINT(raftAfterSaveSnap);
         job.write_took = written - before;
         job.sync_took = clock.now() - written;
       },
@@ -359,15 +373,21 @@ void RaftDriver::start_append() {
 void RaftDriver::finish_append(const Status& done) {
   if (!done.ok()) base::fatal("raft log: the state of the disk is unknown after a failed write: " + done.to_string());
   AppendJob& job = *job_;
+  if (!FAILPOINT_PASS(raftAfterSave, after_save_, environment_.loop, [this] { finish_append(job_->done); })) return;
   node_.metrics().wal_write_duration.observe_ns(job.write_took.count());
   if (job.batch.must_sync()) node_.metrics().wal_fsync_duration.observe_ns(job.sync_took.count());
   node_.metrics().wal_write_bytes.add(static_cast<double>(job.batch.bytes()));
-  if (job.received != nullptr) snapshot_index_ = job.received->index;
+  if (job.received != nullptr) {
+    FAILPOINT(raftBeforeApplySnap);
+    snapshot_index_ = job.received->index;
+    FAILPOINT(raftAfterApplySnap);
+  }
   if (job.snapshot != nullptr) {
     job.snapshot.reset();
     environment_.disk.submit(
-        [this, index = snapshot_index_, keep = config_.max_wals] {
+        [this, index = snapshot_index_, keep = config_.max_wals, received = job.received != nullptr] {
           Status released = wal_->release_to(index);
+          if (received) FAILPOINT(raftAfterWALRelease);
           if (released.ok() && keep > 0) released = wal_->purge(keep).status();
           if (!released.ok()) base::log::warn("failed to purge WAL files", {{"error", released}});
         },
@@ -379,7 +399,9 @@ void RaftDriver::finish_append(const Status& done) {
   disk_busy_ = false;
   for (raft::Message& response : responses) step_own(std::move(response));
   if (stopped_) return;
+  if (raft_->raft().role() != raft::Role::kLeader) FAILPOINT(raftBeforeFollowerSend);
   flush_outbox();
+  FAILPOINT(raftBeforeAdvance);
   turn();
   if (!disk_busy_) prepare_log();
 }
@@ -398,11 +420,12 @@ void RaftDriver::prepare_log() {
 }
 
 void RaftDriver::apply_some() {
-  if (node_.installing()) return;
+  if (node_.installing() || before_entry_.closed() || before_conf_change_.closed()) return;
   size_t budget = kApplyEntriesPerTurn;
   while (!to_apply_.empty() && budget > 0 && !node_.backend().must_wait()) {
     ApplyJob& job = to_apply_.front();
     for (; job.next < job.entries.size() && budget > 0; ++job.next, --budget) {
+      if (!may_apply(job.entries[job.next])) return;
       apply_entry(job.entries[job.next]);
       if (stopped_) return;
     }
@@ -413,6 +436,15 @@ void RaftDriver::apply_some() {
   }
   if (raft_->has_ready() || (!to_apply_.empty() && !node_.backend().must_wait())) wake();
   maybe_snapshot();
+}
+
+// False while a failpoint holds up what comes next.
+bool RaftDriver::may_apply(const raft::Entry& entry) {
+  base::Loop& loop = environment_.loop;
+  if (entry.type == raft::EntryType::kConfChange) {
+    return FAILPOINT_PASS(beforeApplyOneConfChange, before_conf_change_, loop, [this] { wake(); });
+  }
+  return FAILPOINT_PASS(beforeApplyOneEntryNormal, before_entry_, loop, [this] { wake(); });
 }
 
 void RaftDriver::apply_entry(const raft::Entry& entry) {
@@ -509,7 +541,7 @@ Status RaftDriver::step(raft::Message message) {
 void RaftDriver::on_messages(std::vector<wire::RaftMessage> messages) {
   if (stopped_) return;
   for (wire::RaftMessage& wire_message : messages) {
-    if (wire_message.to != node_.id()) continue;
+    if (wire_message.to != node_.id() || FAILPOINT_RETURNS(raftDropHeartbeat)) continue;
     std::optional<raft::Message> message = from_wire(std::move(wire_message));
     if (!message) continue;
     if (message->type == raft::MessageType::kProp && !takes_proposals()) {
@@ -597,9 +629,8 @@ void RaftDriver::maybe_snapshot() {
       [this, snap, saved] {
         snapshot_running_ = false;
         if (!saved->ok()) base::fatal("cannot save a snapshot of the raft log: " + saved->to_string());
-        if (stopped_) return;
+        if (stopped_ || snap->index < snapshot_index_ || node_.installing()) return;  // A newer one came from another member.
         snapshot_index_ = snap->index;
-        if (snap->index < snapshot_index_ || node_.installing()) return;  // A newer one came from another member meanwhile.
         job_snapshot_ = std::make_unique<storage::WalSnapshot>(storage::WalSnapshot{snap->index, snap->term, snap->conf_state});
         if (log_.first_index() <= snap->index + 1 && snap->index <= log_.last_index()) {
           const raft::ConfState conf_state = from_storage(snap->conf_state);

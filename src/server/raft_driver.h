@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/failpoint.h"
 #include "base/rng.h"
 #include "peer/transport.h"
 #include "raft/memory_log.h"
@@ -107,12 +108,13 @@ class RaftDriver final : public peer::Events {
 
  private:
   void turn();
-  void handle_ready();
+  bool handle_ready();  // whether there was something
   void start_append();
   void step_own(raft::Message response);
   void finish_append(const base::Status& done);
   void prepare_log();
   void apply_some();
+  bool may_apply(const raft::Entry& entry);
   void apply_entry(const raft::Entry& entry);
   void apply_conf_change(const raft::Entry& entry);
   void maybe_snapshot();
@@ -175,6 +177,10 @@ class RaftDriver final : public peer::Events {
   std::map<base::NodeId, std::vector<std::string>> known_peers_;  // as the transport knows them
   const std::vector<Member> existing_members_;                    // of the cluster that we join
   base::Rng rng_;
+
+  // Raft's loop, or applying alone, stands still while a failpoint sleeps.
+  bool held_up() const { return before_save_.closed() || after_save_.closed(); }
+  [[no_unique_address]] base::failpoint::Gate before_save_, after_save_, before_entry_, before_conf_change_;
 };
 
 }  // namespace server

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "server/snapshot_receiver.h"
 #include "storage/keyspace.h"
@@ -34,10 +35,13 @@ SnapshotInstaller::SnapshotInstaller(storage::Engine& engine, io::Disk& disk, st
     : engine_(engine), disk_(disk), path_(std::move(path)), index_(index) {}
 
 Status SnapshotInstaller::open() {
+  FAILPOINT(applyBeforeOpenSnapshot);
   Result<std::unique_ptr<io::File>> file = disk_.open(path_, io::OpenMode::kRead);
   if (!file.ok()) return file.status();
   Result<std::unique_ptr<storage::bolt::Reader>> reader = storage::bolt::Reader::open(std::move(*file));
   if (!reader.ok()) return reader.status();
+  base::log::info("applySnapshot: opened snapshot backend");
+  FAILPOINT(applyAfterOpenSnapshot);
   before_ = engine_.snapshot();
   old_ = engine_.iterate(before_.get());
   old_->seek(storage::row_key(storage::kBuckets[0], ""));

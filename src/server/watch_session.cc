@@ -1,5 +1,6 @@
 #include "server/watch_session.h"
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "mvcc/request.h"
 #include "rpc.pb.h"
@@ -105,6 +106,7 @@ std::string WatchSession::head(const wire::WatchHead& head) const {
 // ----------------------------------------------------------------------------------------------------------------
 
 void WatchSession::send(std::string prefix, mvcc::WatchBody body, size_t count) {
+  FAILPOINT(beforeSendWatchResponse);
   if (queued_bytes() == 0) queue_events_ = queue_bytes_ = 0;
   const size_t bytes = prefix.size() + (body ? body->size() : 0);
   queue_events_ += count;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/verify.h"
 #include "storage/pending.h"
 
@@ -210,6 +211,7 @@ std::optional<base::Instant> Backend::commit_deadline(base::Instant now) {
 
 std::shared_ptr<Commit> Backend::begin_commit(uint64_t tag) {
   VERIFY(running_ == nullptr && frozen_ == nullptr && !failed_);
+  FAILPOINT(beforeStartDBTxn);
   seal();
   if (sealed_.empty()) return nullptr;
   std::shared_ptr<const Rows> rows = std::move(sealed_.back());
@@ -220,10 +222,16 @@ std::shared_ptr<Commit> Backend::begin_commit(uint64_t tag) {
   changes_ = 0;
   running_row_bytes_ = std::exchange(row_bytes_, 0);
   waiting_since_.reset();
+  FAILPOINT(afterStartDBTxn);
   return running_;
 }
 
-Status Backend::run(const Commit& commit) const { return engine_.write(*commit.rows_, /*sync=*/true); }
+Status Backend::run(const Commit& commit) const {
+  FAILPOINT(beforeCommit);
+  Status done = engine_.write(*commit.rows_, /*sync=*/true);
+  FAILPOINT(afterCommit);
+  return done;
+}
 
 void Backend::finish_commit(std::shared_ptr<Commit> commit, const Status& done) {
   VERIFY(commit != nullptr && commit == running_);

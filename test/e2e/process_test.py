@@ -30,6 +30,12 @@ class Life(unittest.TestCase):
                 second.remove()
             self.assertEqual(member.ctl("put", "a", "b").stdout, "OK\n")
 
+    @unittest.skipUnless(harness.is_ours(), "real etcd is built without them too, but has their names")
+    def test_a_normal_build_has_no_failpoints(self):
+        program = open(harness.SERVER, "rb").read()
+        for name in (b"GOFAIL", b"raftBeforeSave", b"beforeApplyOneEntryNormal", b"failpoint panic"):
+            self.assertNotIn(name, program)
+
     def test_sigterm_and_sigint_end_it_gracefully(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(number), harness.Member() as member:

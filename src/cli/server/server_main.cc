@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "cli/server/flag_table.h"
 #include "cli/server/flags.h"
@@ -81,6 +82,9 @@ void lock_memory() {
 }  // namespace
 
 int server_main(int argc, char** argv) {
+#ifdef ETCD_FAILPOINTS
+  base::failpoint::serve_if_asked();
+#endif
   check_architecture();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   std::vector<std::string> environment;

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/verify.h"
 #include "storage/proto.h"
@@ -341,7 +342,13 @@ void Wal::encode(std::span<const WalEntry> entries, const HardState& state, WalB
 
 // --- disk thread ---
 
-Status Wal::sync(io::File& file) { return options_.no_sync ? Status() : file.sync(); }
+Status Wal::sync(io::File& file) {
+  if (options_.no_sync) return {};
+  FAILPOINT(walBeforeSync);
+  Status done = file.sync();
+  FAILPOINT(walAfterSync);
+  return done;
+}
 
 Status Wal::zero_fill(io::File& file, uint64_t from, uint64_t to) {
   while (from < to) {
