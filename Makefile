@@ -95,7 +95,7 @@ extra_wire = $(PB_O)
 extra_http1 = $(LLHTTP_O)
 
 # Other names of the one executable, from the table in the code.
-NAMES := $(shell sed -n 's/^ *{"\([a-z]*\)", *"[^"]*", *[a-z_]*}.*/\1/p' src/cli/modes.cc 2>/dev/null | grep -v '^etcd$$')
+NAMES := $(shell sed -n 's/^ *{"\([a-z]*\)", *"[^"]*", *[a-z_]*_main}.*/\1/p' src/cli/modes.cc 2>/dev/null | grep -v '^etcd$$')
 
 .PHONY: all help
 all: $(OUT)/bin/etcd  ## build the programs: $(OUT)/bin/etcd and a link for each other name

@@ -7,6 +7,7 @@
 
 #include "cli/benchmark/benchmark_main.h"
 #include "cli/ctl/ctl_main.h"
+#include "cli/gateway/gateway_main.h"
 #include "cli/server/server_main.h"
 #include "cli/utl/utl_main.h"
 
@@ -29,6 +30,14 @@ struct Word {
 };
 constexpr Word kWords[] = {
     {"ctl", "etcdctl", false}, {"utl", "etcdutl", false}, {"benchmark", "benchmark", false}, {"snapshot", "etcdctl", true}};
+
+// argv[1] of etcd that has no name of its own; it gets the arguments as they are.
+int grpc_proxy_main(int, char**) {
+  std::fprintf(stderr, "etcd: grpc-proxy comes in a later version; `etcd gateway start` passes TCP connections on\n");
+  return 1;
+}
+constexpr Mode kParts[] = {{"gateway", "pass TCP connections on to members", gateway_main},
+                           {"grpc-proxy", "comes in a later version", grpc_proxy_main}};
 
 const Mode* find_mode(std::string_view name) {
   for (const Mode& mode : kModes) {
@@ -59,6 +68,7 @@ void print_help() {
     std::printf("       etcd %-9s ...          %s; the same as %s%s\n", word.word, find_mode(word.mode)->what, word.mode,
                 word.kept ? (std::string(" ") + word.word).c_str() : "");
   }
+  for (const Mode& part : kParts) std::printf("       etcd %-10s ...         %s\n", part.name, part.what);
 }
 
 }  // namespace
@@ -75,6 +85,9 @@ int run_mode(int argc, char** argv) {
   }
   for (const Word& word : kWords) {
     if (first == word.word) return run_without(*find_mode(word.mode), argc, argv, word.kept ? 0 : 1);
+  }
+  for (const Mode& part : kParts) {
+    if (first == part.name) return part.run(argc, argv);
   }
   if (first == "help") {
     print_help();

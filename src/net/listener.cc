@@ -28,13 +28,20 @@ class SocketListener final : public Listener {
   ~SocketListener() override { SocketListener::close(); }
 
   asio::awaitable<Result<std::unique_ptr<Stream>>> accept(asio::io_context& owner) override {
+    Result<Accepted> accepted = co_await accept_socket();
+    if (!accepted.ok()) co_return accepted.status();
+    co_return make_socket_stream(owner, accepted->socket.release(), std::move(accepted->peer));
+  }
+
+  asio::awaitable<Result<Accepted>> accept_socket() override {
     while (!closed_) {
       sockaddr_storage peer{};
       socklen_t size = sizeof peer;
       const int fd = ::accept4(fd_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0) {
         if (tcp_) tune_tcp(fd);
-        co_return make_socket_stream(owner, fd, address_text(reinterpret_cast<sockaddr*>(&peer), size));
+        Accepted accepted{Socket(fd), address_text(reinterpret_cast<sockaddr*>(&peer), size)};
+        co_return std::move(accepted);
       }
       const int why = errno;
       if (why == EAGAIN || why == EWOULDBLOCK) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "net/socket.h"
 #include "net/stream.h"
 
 namespace net {
@@ -29,6 +30,12 @@ class Listener {
 
   // The next connection, as a stream that belongs to `owner`. kCancelled after close().
   virtual asio::awaitable<base::Result<std::unique_ptr<Stream>>> accept(asio::io_context& owner) = 0;
+  // The same before it is a stream: non-blocking, TCP_NODELAY and keepalive on.
+  struct Accepted {
+    Socket socket;
+    std::string peer;
+  };
+  virtual asio::awaitable<base::Result<Accepted>> accept_socket() = 0;
   virtual void close() = 0;
   virtual uint16_t port() const = 0;        // 0 for unix sockets
   virtual std::string address() const = 0;  // "127.0.0.1:2379" or the path

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "net/resolve.h"
+#include "net/socket.h"
 #include "net/sys.h"
 
 namespace net {
@@ -132,48 +133,59 @@ struct Target {
   std::string text;  // "dial tcp 127.0.0.1:1"
 };
 
-// Closes the stream when the deadline passes before it is cancelled.
+using Descriptor = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
+
+// Ends the wait for the descriptor when the deadline passes before this goes.
 class Watchdog {
  public:
-  Watchdog(asio::io_context& loop, base::Instant deadline, Stream* stream)
-      : shared_(std::make_shared<Shared>(Shared{stream, false})), timer_(loop) {
+  Watchdog(asio::io_context& loop, base::Instant deadline, Descriptor* waiting)
+      : shared_(std::make_shared<Descriptor*>(waiting)), timer_(loop) {
     timer_.expires_at(deadline);
     timer_.async_wait([shared = shared_](const asio::error_code& error) {
-      if (error || shared->stream == nullptr) return;
-      shared->fired = true;
-      shared->stream->close();
+      asio::error_code ignored;
+      if (!error && *shared != nullptr) (*shared)->cancel(ignored);
     });
   }
-  ~Watchdog() { shared_->stream = nullptr; }
-  bool fired() const { return shared_->fired; }
+  ~Watchdog() { *shared_ = nullptr; }
 
  private:
-  struct Shared {
-    Stream* stream;
-    bool fired;
-  };
-  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<Descriptor*> shared_;
   asio::steady_timer timer_;
 };
 
-Status dial_error(const Target& target, const std::string& why) { return Status(Code::kUnavailable, target.text + ": " + why); }
+Status dial_error(const Target& target, const char* call, int why) {
+  const bool ours = why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM || why == EADDRNOTAVAIL;
+  return Status(ours ? Code::kResourceExhausted : Code::kUnavailable, target.text + ": " + call + ": " + errno_text(why));
+}
 
-asio::awaitable<Result<std::unique_ptr<Stream>>> dial(asio::io_context& loop, Target target, base::Instant deadline) {
-  const int fd = ::socket(target.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) co_return dial_error(target, "socket: " + errno_text(errno));
-  const auto* address = reinterpret_cast<const sockaddr*>(&target.address);
-  std::unique_ptr<Stream> stream = make_socket_stream(loop, fd, address_text(address, target.size));
-  if (target.tcp) tune_tcp(fd);
-  if (::connect(fd, address, target.size) == 0) co_return stream;
-  if (errno != EINPROGRESS) co_return dial_error(target, "connect: " + errno_text(errno));
-  Watchdog watchdog(loop, deadline, stream.get());
-  Status waited = co_await stream->writable();
-  if (!waited.ok()) co_return dial_error(target, "i/o timeout");
+asio::awaitable<Result<Socket>> dial(asio::io_context& loop, Target target, base::Instant deadline) {
+  Socket socket(::socket(target.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (socket.fd() < 0) co_return dial_error(target, "socket", errno);
+  if (target.tcp) tune_tcp(socket.fd());
+  if (::connect(socket.fd(), reinterpret_cast<const sockaddr*>(&target.address), target.size) == 0) co_return std::move(socket);
+  if (errno != EINPROGRESS) co_return dial_error(target, "connect", errno);
+  Descriptor waiting(loop, socket.fd());
+  asio::error_code late;
+  {
+    Watchdog watchdog(loop, deadline, &waiting);
+    const auto [error] = co_await waiting.async_wait(Descriptor::wait_write, kAwait);
+    late = error;
+  }
+  (void)waiting.release();
+  if (late) co_return Status(Code::kUnavailable, target.text + ": i/o timeout");
   int error = 0;
   socklen_t size = sizeof error;
-  (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-  if (error != 0) co_return dial_error(target, "connect: " + errno_text(error));
-  co_return stream;
+  (void)getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) co_return dial_error(target, "connect", error);
+  co_return std::move(socket);
+}
+
+// The peer's address as its stream tells it.
+std::string peer_text(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  (void)::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  return address_text(reinterpret_cast<const sockaddr*>(&address), size);
 }
 
 }  // namespace
@@ -184,8 +196,12 @@ std::unique_ptr<Stream> make_socket_stream(asio::io_context& loop, int fd, std::
   return std::make_unique<SocketStream>(loop, fd, std::move(peer));
 }
 
-asio::awaitable<Result<std::unique_ptr<Stream>>> connect_tcp(asio::io_context& loop, std::string host, uint16_t port,
-                                                             base::Instant deadline) {
+void Socket::close() {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+asio::awaitable<Result<Socket>> connect_socket(asio::io_context& loop, std::string host, uint16_t port,
+                                               base::Instant deadline) {
   auto addresses = co_await resolve(loop, host, port);
   if (!addresses.ok()) co_return Status(Code::kUnavailable, "dial tcp: " + std::string(addresses.status().text()));
   Status last(Code::kUnavailable, "dial tcp: lookup " + host + ": no such host");
@@ -195,11 +211,19 @@ asio::awaitable<Result<std::unique_ptr<Stream>>> connect_tcp(asio::io_context& l
     target.size = static_cast<socklen_t>(endpoint.size());
     std::memcpy(&target.address, endpoint.data(), endpoint.size());
     target.text = "dial tcp " + address_text(endpoint.data(), target.size);
-    auto stream = co_await dial(loop, std::move(target), deadline);
-    if (stream.ok()) co_return std::move(*stream);
-    last = stream.status();
+    Result<Socket> socket = co_await dial(loop, std::move(target), deadline);
+    if (socket.ok()) co_return std::move(*socket);
+    last = socket.status();
   }
   co_return last;
+}
+
+asio::awaitable<Result<std::unique_ptr<Stream>>> connect_tcp(asio::io_context& loop, std::string host, uint16_t port,
+                                                             base::Instant deadline) {
+  Result<Socket> socket = co_await connect_socket(loop, std::move(host), port, deadline);
+  if (!socket.ok()) co_return Status(Code::kUnavailable, std::string(socket.status().text()));
+  std::string peer = peer_text(socket->fd());
+  co_return make_socket_stream(loop, socket->release(), std::move(peer));
 }
 
 asio::awaitable<Result<std::unique_ptr<Stream>>> connect_unix(asio::io_context& loop, std::string path,
@@ -208,11 +232,14 @@ asio::awaitable<Result<std::unique_ptr<Stream>>> connect_unix(asio::io_context& 
   target.text = "dial unix " + path;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) co_return dial_error(target, "connect: invalid argument");
+  if (path.size() >= sizeof address.sun_path) co_return dial_error(target, "connect", EINVAL);
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   std::memcpy(&target.address, &address, sizeof address);
   target.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
-  co_return co_await dial(loop, std::move(target), deadline);
+  Result<Socket> socket = co_await dial(loop, std::move(target), deadline);
+  if (!socket.ok()) co_return socket.status();
+  std::string peer = path;
+  co_return make_socket_stream(loop, socket->release(), std::move(peer));
 }
 
 }  // namespace net

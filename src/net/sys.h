@@ -19,5 +19,7 @@ std::string join_host_port(const std::string& host, uint16_t port);
 std::string address_text(const sockaddr* address, socklen_t size);
 // TCP_NODELAY and keepalive probes (15 s, as Go sets them).
 void tune_tcp(int fd);
+// As many descriptors as this process may have, as Go's runtime takes them.
+void raise_descriptor_limit();
 
 }  // namespace net

@@ -30,7 +30,7 @@ class Install(unittest.TestCase):
                 self.assertEqual(os.readlink(prefix / "bin" / name), "etcd")
             version = subprocess.run([prefix / "bin/etcdctl", "version"], capture_output=True, text=True, check=True).stdout
             self.assertIn("3.7.1", version)
-            for page in ("etcd.1", "etcdctl.1", "benchmark.1"):
+            for page in ("etcd.1", "etcd-gateway.1", "etcdctl.1", "benchmark.1"):
                 self.assertEqual((prefix / "share/man/man1" / page).read_text(), (harness.TOP / "man" / page).read_text())
             unit = (prefix / "lib/systemd/system/etcd.service").read_text()
             self.assertIn("ExecStart=/opt/etcd/bin/etcd\n", unit)

@@ -89,6 +89,10 @@ class Man(unittest.TestCase):
                 local = run(program, name, "--help").split("Global Flags")[0]
                 self.assertEqual(sorted(listed(local) - {"--help"}), sorted(flags))
 
+    def test_gateway(self):
+        shown = listed(run(harness.SERVER, "gateway", "start", "--help")) - {"--help"}
+        self.assertEqual(sorted(shown), sorted(tags(plain("etcd-gateway.1"))))
+
     def test_etcdutl(self):
         program = harness.CTL.removesuffix("etcdctl") + "etcdutl"
         described = tags(plain("etcdutl.1"))

@@ -714,6 +714,9 @@ std::string usage_text() {
     Durations in it are whole numbers of nanoseconds (600000000000 for 10m), except --heartbeat-interval and
     --election-timeout, which are milliseconds as on the command line.
 
+  etcd gateway
+    Pass TCP connections on to members.
+
   etcd ctl ...
     Talk to a cluster; the same as etcdctl.
 
