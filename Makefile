@@ -244,9 +244,9 @@ $(foreach m,$(SCRIPT_MODULES),$(eval $(call test_program,script,$(m))))
 unit: $(UNIT_MODULES:%=unit-%)  ## unit tests; unit-MOD: those of one module
 script: $(SCRIPT_MODULES:%=script-%)  ## script tests; script-MOD: those of one module
 
-# test/e2e/NAME_client.cc is a program of its own, $(OUT)/test/NAME_client, over the client channel.
+# test/e2e/NAME_client.cc is a program of its own, $(OUT)/test/NAME_client: a client, or at a stopped member's files.
 CLIENTS := $(patsubst test/e2e/%.cc,$(OUT)/test/%,$(wildcard test/e2e/*_client.cc))
-$(CLIENTS): $(OUT)/test/%: $(OUT)/obj/test/e2e/%.o $(call libs_of,rpc)
+$(CLIENTS): $(OUT)/test/%: $(OUT)/obj/test/e2e/%.o $(call libs_of,server)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)

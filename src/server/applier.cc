@@ -258,7 +258,7 @@ raft::ConfChange Applier::apply_conf_change(base::Index index, base::Term term,
   change.node_id = NodeId(message.node_id());
   change.context = message.context();
   node_.set_consistent_index(index, term);
-  std::unique_ptr<Waiter> waiter = node_.take_waiter(change.id);
+  std::unique_ptr<Waiter> waiter = node_.take_conf_change_waiter(change.id);
   Status valid = node_.membership().validate(change);
   if (valid.ok()) {
     node_.mutable_membership().apply(change);

@@ -27,14 +27,21 @@ void fill(const Node& node, Response& response) {
 }
 
 // Answers `call` with what `response` holds already and the members after the change.
+using SharedCall = std::shared_ptr<rpc::UnaryCall>;
+
+SharedCall share(rpc::UnaryCall call) { return std::make_shared<rpc::UnaryCall>(std::move(call)); }
+
 template <class Response>
-Reconfiguration::Done answer(Node& node, rpc::UnaryCall call, Response response = {}) {
-  auto shared = std::make_shared<rpc::UnaryCall>(std::move(call));
-  return [&node, shared, response = std::move(response)](const Status& status) mutable {
-    if (!status.ok()) return shared->finish(status);
+Reconfiguration::Done answer(Node& node, SharedCall call, Response response = {}) {
+  return [&node, call = std::move(call), response = std::move(response)](const Status& status) mutable {
+    if (!status.ok()) return call->finish(status);
     fill(node, response);
-    shared->finish(response.SerializeAsString());
+    call->finish(response.SerializeAsString());
   };
+}
+
+Reconfiguration::Gone gone(SharedCall call) {
+  return [call = std::move(call)] { return !*call || call->cancelled(); };
 }
 
 class MemberListReader final : public Reader {
@@ -71,13 +78,15 @@ void add_member(Node& node, rpc::UnaryCall call) {
   member.id = member_id(member.peer_urls, "", node.environment().loop.clock().unix_ns() / 1'000'000'000);
   etcdserverpb::MemberAddResponse response;
   fill_member(member, response.mutable_member());
-  node.reconfiguration().add(member, answer(node, std::move(call), std::move(response)));
+  const SharedCall shared = share(std::move(call));
+  node.reconfiguration().add(member, answer(node, shared, std::move(response)), gone(shared));
 }
 
 void remove_member(Node& node, rpc::UnaryCall call) {
   etcdserverpb::MemberRemoveRequest request;
   if (!begin(node, call, OnLearner::kRefused, &request)) return;
-  node.reconfiguration().remove(NodeId(request.id()), answer<etcdserverpb::MemberRemoveResponse>(node, std::move(call)));
+  const SharedCall shared = share(std::move(call));
+  node.reconfiguration().remove(NodeId(request.id()), answer<etcdserverpb::MemberRemoveResponse>(node, shared), gone(shared));
 }
 
 void update_member(Node& node, rpc::UnaryCall call) {
@@ -86,8 +95,9 @@ void update_member(Node& node, rpc::UnaryCall call) {
   // Real etcd takes any text here, and dies of it when it dials.
   const std::vector<std::string> urls(request.peerurls().begin(), request.peerurls().end());
   if (!parse_urls(urls).ok()) return call.finish(errors::bad_member_urls());
-  node.reconfiguration().update(NodeId(request.id()), urls,
-                                answer<etcdserverpb::MemberUpdateResponse>(node, std::move(call)));
+  const SharedCall shared = share(std::move(call));
+  node.reconfiguration().update(NodeId(request.id()), urls, answer<etcdserverpb::MemberUpdateResponse>(node, shared),
+                                gone(shared));
 }
 
 void promote_member(Node& node, rpc::UnaryCall call) {
@@ -96,7 +106,7 @@ void promote_member(Node& node, rpc::UnaryCall call) {
   const rpc::Metadata* metadata = call.context().metadata;
   const std::string token(metadata == nullptr ? std::string_view() : metadata->find("token"));
   node.reconfiguration().promote(NodeId(request.id()), token,
-                                 answer<etcdserverpb::MemberPromoteResponse>(node, std::move(call)));
+                                 answer<etcdserverpb::MemberPromoteResponse>(node, share(std::move(call))));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "etcdserver.pb.h"
+#include "server/force_new_cluster.h"
 #include "server/snapshot_installer.h"
 
 namespace server {
@@ -144,6 +145,18 @@ Result<DataDir> open_data_dir(const Config& config, io::Disk& disk, const AskPee
   out->engine = std::move(*engine);
   Status installed = finish_installation(*out->engine, disk, config.snap_dir(), out->snapshot.index);
   if (!installed.ok()) return installed;
+  const bool founds = !out->bootstrap_members.empty() || !out->existing_members.empty() || !*initialized;
+  if (founds) {
+    base::log::info("starting local member",
+                    {{"local-member-id", base::hex(out->self.value())}, {"cluster-id", base::hex(out->cluster_id)}});
+  } else if (config.force_new_cluster) {
+    Status forced = force_new_cluster(&*out);
+    if (!forced.ok()) return forced;
+  } else {
+    base::log::info("restarting local member", {{"cluster-id", base::hex(out->cluster_id)},
+                                                {"local-member-id", base::hex(out->self.value())},
+                                                {"commit-index", out->log.state.commit.value()}});
+  }
   return out;
 }
 

@@ -28,6 +28,7 @@ inline Status request_too_large() { return Status(Code::kInvalidArgument, "etcds
 inline Status too_many_requests() { return Status(Code::kUnknown, "etcdserver: too many requests"); }
 inline Status no_space() { return Status(Code::kResourceExhausted, "etcdserver: mvcc: database space exceeded"); }
 inline Status corrupt() { return Status(Code::kDataLoss, "etcdserver: corrupt cluster"); }
+inline Status cluster_id_mismatch() { return Status(Code::kFailedPrecondition, "etcdserver: cluster ID mismatch"); }
 inline Status not_capable() { return Status(Code::kFailedPrecondition, "etcdserver: not capable"); }
 inline Status learner_unsupported() { return Status(Code::kFailedPrecondition, "etcdserver: rpc not supported for learner"); }
 inline Status invalid_client_api_version() { return Status(Code::kInvalidArgument, "etcdserver: invalid client api version"); }

@@ -257,13 +257,16 @@ Status Membership::validate(const raft::ConfChange& change) const {
 void Membership::apply(const raft::ConfChange& change) {
   const NodeId id = change.node_id;
   if (change.type == raft::ConfChangeType::kRemoveNode) {
+    const Member gone = members_[id];
     members_.erase(id);
     removed_.insert(id);
     storage::erase_row(backend_, Bucket::kMembers, base::hex(id.value()));
     storage::put_row(backend_, Bucket::kMembersRemoved, base::hex(id.value()), "removed");
     base::log::info("removed member", {{"cluster-id", base::hex(cluster_id_)},
                                        {"local-member-id", base::hex(self_.value())},
-                                       {"removed-remote-peer-id", base::hex(id.value())}});
+                                       {"removed-remote-peer-id", base::hex(id.value())},
+                                       {"removed-remote-peer-urls", gone.peer_urls},
+                                       {"removed-remote-peer-is-learner", gone.is_learner}});
     return;
   }
   base::Result<ConfChangeContext> context = parse_conf_change_context(change.context);

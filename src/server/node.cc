@@ -13,6 +13,7 @@
 #include "server/applier.h"
 #include "server/auto_compactor.h"
 #include "server/conf_state_json.h"
+#include "server/corruption_checker.h"
 #include "server/defragmenter.h"
 #include "server/errors.h"
 #include "server/leader_guard.h"
@@ -91,7 +92,8 @@ Node::Node(const Config& config, Environment environment, DataDir& data)
       leader_guard_(std::make_unique<LeaderGuard>(std::chrono::milliseconds(config.election_ms))),
       versions_(std::make_unique<VersionMonitor>(*this)),
       auto_compactor_(std::make_unique<AutoCompactor>(*this)),
-      reconfiguration_(std::make_unique<Reconfiguration>(*this)) {}
+      reconfiguration_(std::make_unique<Reconfiguration>(*this)),
+      corruption_checker_(std::make_unique<CorruptionChecker>(*this)) {}
 
 Node::~Node() = default;
 
@@ -116,6 +118,10 @@ Status Node::recover(DataDir& data) {
     base::Result<raft::ConfState> parsed = parse_conf_state(**conf_row);
     if (!parsed.ok()) return parsed.status();
     conf_state = std::move(*parsed);
+  } else {
+    // A received database of an old version has no such row, and ours may not be durable yet.
+    conf_state.voters = data.snapshot.conf_state.voters;
+    conf_state.learners = data.snapshot.conf_state.learners;
   }
   consistent_index_ = Index(*index);
   consistent_term_ = Term(*term);
@@ -180,6 +186,7 @@ void Node::start(std::function<void()> on_ready) {
   defragmenter_->run_at_start();
   versions_->start();
   auto_compactor_->start();
+  corruption_checker_->start();
   driver_->start_peers();
   tick();
 }
@@ -214,6 +221,9 @@ void Node::expire_waits(base::Instant now) {
     environment_.metrics.proposals_failed.add();
     return timeout_reason(deadline);
   });
+  const auto reason = [](base::Instant) { return errors::timeout(); };
+  conf_change_waiters_.expire(now, reason);
+  conf_change_waiters_.drop_abandoned(errors::timeout());
   reads_.expire(now, errors::timeout());
   leases_->expire_waits(now);
 }
@@ -234,34 +244,45 @@ void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> w
   }
   auto data = std::make_shared<const std::string>(wire::encode_internal_request(header, op, body));
   Metrics& metrics = environment_.metrics;
-  if (!held_.empty() || !driver_->propose(data).ok()) hold(header.id, std::move(data));
+  if (!held_.empty() || !driver_->propose(data).ok()) hold({header.id, std::move(data), {}});
   waiters_.add(header.id, std::move(waiter), environment_.loop.clock().now() + request_timeout());
   metrics.proposals_pending.set(static_cast<double>(waiters_.size()));
 }
 
 // No leader now, or leadership is being handed over: it is proposed when there is one, unless its time is over.
-void Node::hold(uint64_t request_id, std::shared_ptr<const std::string> data) {
-  if (held_.size() >= kHeldProposalsMax || held_bytes_ + data->size() > kHeldBytesMax) return;  // It fails by its deadline.
-  held_bytes_ += data->size();
-  held_.emplace_back(request_id, std::move(data));
+void Node::hold(Held held) {
+  if (held_.size() >= kHeldProposalsMax || held_bytes_ + held.bytes() > kHeldBytesMax) return;  // It fails by its deadline.
+  held_bytes_ += held.bytes();
+  held_.push_back(std::move(held));
 }
 
 void Node::propose_held() {
   while (!held_.empty() && leader() != base::kNoNode) {
-    auto& [request_id, data] = held_.front();
-    if (waiters_.contains(request_id) && !driver_->propose(data).ok()) return;
-    held_bytes_ -= data->size();
+    const Held& held = held_.front();
+    if (held.data == nullptr) {
+      if (!driver_->reaches_leader()) return;
+      if (conf_change_waiters_.contains(held.request_id)) propose_now(held.change);
+    } else if (waiters_.contains(held.request_id) && !driver_->propose(held.data).ok()) {
+      return;
+    }
+    held_bytes_ -= held.bytes();
     held_.pop_front();
   }
 }
 
 void Node::propose_conf_change(raft::ConfChange change, std::unique_ptr<Waiter> waiter) {
   if (stopping_) return waiter->done({errors::stopped(), 0, {}});
-  if (waiters_.size() >= kProposalsMax) return waiter->done({errors::too_many_requests(), 0, {}});
+  if (conf_change_waiters_.size() >= kProposalsMax) return waiter->done({errors::too_many_requests(), 0, {}});
   change.id = request_ids_.next();
-  // Dropped, or replaced by an empty entry while another change is under way: the client waits its time out, as with etcd.
+  conf_change_waiters_.add(change.id, std::move(waiter), environment_.loop.clock().now() + kConfChangeWaitMax);
+  if (held_.empty() && driver_->reaches_leader()) return propose_now(change);
+  const uint64_t id = change.id;
+  hold({id, nullptr, std::move(change)});
+}
+
+// Dropped, or replaced by an empty entry while another change is under way: the client waits its time out, as with etcd.
+void Node::propose_now(const raft::ConfChange& change) {
   if (!driver_->propose_conf_change(change).ok()) environment_.metrics.proposals_failed.add();
-  waiters_.add(change.id, std::move(waiter), environment_.loop.clock().now() + request_timeout());
 }
 
 void Node::on_removed(base::Duration delay) {
@@ -626,9 +647,11 @@ void Node::stop(std::function<void()> done) {
   defragmenter_->stop();
   versions_->stop();
   auto_compactor_->stop();
+  corruption_checker_->stop();
   watchers_->stop();
   leases_->stop();
   waiters_.fail_all(errors::stopped());
+  conf_change_waiters_.fail_all(errors::stopped());
   reads_.fail_all(errors::stopped());
   driver_->wake();
 }

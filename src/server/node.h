@@ -39,6 +39,7 @@ namespace server {
 
 class Applier;
 class AutoCompactor;
+class CorruptionChecker;
 class Defragmenter;
 class LeaderGuard;
 class Leases;
@@ -70,6 +71,8 @@ inline constexpr size_t kReadsMax = 500'000;
 // Proposals that wait for a leader; what comes on top is lost and times out.
 inline constexpr size_t kHeldProposalsMax = 10'000;
 inline constexpr size_t kHeldBytesMax = 64u << 20;
+// A change of the membership waits as long as its client does, but no longer than this.
+inline constexpr auto kConfChangeWaitMax = std::chrono::hours(1);
 
 class Node {
  public:
@@ -94,7 +97,8 @@ class Node {
   // request into the log; `waiter` hears how applying it went, or why it will never know. `body`: a well-formed message of
   // `op`. Refusals (size, flow, stop) come at once through the waiter.
   void propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter);
-  // The same for a change of the membership; its id is filled in. `waiter` hears the membership's own words.
+  // The same for a change of the membership; its id is filled in. `waiter` hears the membership's own words. Without a leader
+  // it is kept until there is one; it ends when its client is gone.
   void propose_conf_change(raft::ConfChange change, std::unique_ptr<Waiter> waiter);
   // Runs `reader` when the state machine holds everything that was acknowledged before this call.
   void linearizable_read(std::unique_ptr<Reader> reader);
@@ -129,6 +133,7 @@ class Node {
   RaftDriver& driver() { return *driver_; }
   Reconfiguration& reconfiguration() { return *reconfiguration_; }
   Leases& leases() { return *leases_; }
+  CorruptionChecker& corruption_checker() { return *corruption_checker_; }
   LeaderGuard& leader_guard() { return *leader_guard_; }
   size_t big_reads = 0;  // range_source counts itself here
 
@@ -163,6 +168,7 @@ class Node {
   std::unique_ptr<Waiter> take_waiter(uint64_t request_id, base::Instant* deadline = nullptr) {
     return waiters_.take(request_id, deadline);
   }
+  std::unique_ptr<Waiter> take_conf_change_waiter(uint64_t request_id) { return conf_change_waiters_.take(request_id); }
   base::Duration request_timeout() const;
   void on_empty_entry(base::Term term);
   void on_leader_change(base::NodeId from, base::NodeId to);
@@ -187,7 +193,14 @@ class Node {
   void finish_installing();
   void tick();
   void expire_waits(base::Instant now);
-  void hold(uint64_t request_id, std::shared_ptr<const std::string> data);
+  struct Held {
+    uint64_t request_id;
+    std::shared_ptr<const std::string> data;  // null: a change of the membership
+    raft::ConfChange change;
+    size_t bytes() const { return data != nullptr ? data->size() : change.context.size(); }
+  };
+  void hold(Held held);
+  void propose_now(const raft::ConfChange& change);
   void propose_held();
   void publish();
   void tell_if_ready();
@@ -206,7 +219,8 @@ class Node {
   std::unique_ptr<mvcc::Store> store_;
   RequestIds request_ids_;
   Waiters waiters_;
-  std::deque<std::pair<uint64_t, std::shared_ptr<const std::string>>> held_;  // request id, entry; in order
+  Waiters conf_change_waiters_;
+  std::deque<Held> held_;  // in order
   size_t held_bytes_ = 0;
   ReadQueue reads_;
   std::unique_ptr<Applier> applier_;
@@ -218,6 +232,7 @@ class Node {
   std::unique_ptr<VersionMonitor> versions_;
   std::unique_ptr<AutoCompactor> auto_compactor_;
   std::unique_ptr<Reconfiguration> reconfiguration_;
+  std::unique_ptr<CorruptionChecker> corruption_checker_;
   std::unique_ptr<RaftDriver> driver_;
 
   std::string storage_version_;

@@ -186,7 +186,6 @@ Status RaftDriver::start(DataDir& data, Index applied, Term applied_term, const 
     }
     raft_->bootstrap(members);
   }
-  wake();
   return {};
 }
 
@@ -229,8 +228,8 @@ Status RaftDriver::propose_conf_change(const raft::ConfChange& change) {
 
 // What is sent to a leader that cannot be reached is lost, and its client would wait in vain.
 bool RaftDriver::reaches_leader() const {
-  if (environment_.peers == nullptr) return true;
   const NodeId leader = raft_->raft().leader();
+  if (environment_.peers == nullptr) return leader != base::kNoNode;
   return leader == node_.id() || (leader != base::kNoNode && environment_.peers->active_since(leader).has_value());
 }
 

@@ -85,6 +85,8 @@ class RaftDriver final : public peer::Events {
   // Copies; with the progress of all if we lead.
   raft::NodeStatus status() const { return raft_->status(); }
   base::NodeId leader() const { return leader_; }
+  // There is a leader, and a connection to it.
+  bool reaches_leader() const;
   base::Term term() const;
   base::Index committed() const { return committed_; }
   base::Index applied() const { return applied_; }
@@ -122,7 +124,6 @@ class RaftDriver final : public peer::Events {
   void install(raft::SnapshotPtr snapshot, std::vector<raft::Message> responses);
   void compact_log(base::Index snapshot_index);
   void log_leader(base::NodeId from, base::NodeId to);
-  bool reaches_leader() const;
   bool takes_proposals() const;
   void keep_proposal(raft::Message message);
   void release_proposals();

@@ -60,8 +60,9 @@ std::string_view type_text(raft::ConfChangeType type) { return raft::name_of(typ
 // Hears how a conf change was applied.
 class ChangeWaiter final : public Waiter {
  public:
-  ChangeWaiter(Node& node, raft::ConfChange change, Reconfiguration::Done done)
-      : node_(node), change_(std::move(change)), done_(std::move(done)) {}
+  ChangeWaiter(Node& node, raft::ConfChange change, Reconfiguration::Done done, Reconfiguration::Gone gone)
+      : node_(node), change_(std::move(change)), done_(std::move(done)), gone_(std::move(gone)) {}
+  bool abandoned() const override { return gone_ && gone_(); }
   void done(Outcome outcome) override {
     // After this turn: by then Raft knows that the change is applied, and would not drop the client's next one.
     node_.environment().loop.post(
@@ -78,6 +79,7 @@ class ChangeWaiter final : public Waiter {
   Node& node_;
   raft::ConfChange change_;
   Reconfiguration::Done done_;
+  Reconfiguration::Gone gone_;
 };
 
 }  // namespace
@@ -117,8 +119,8 @@ size_t Reconfiguration::connected_voters() const {
   return connected;
 }
 
-void Reconfiguration::propose(raft::ConfChange change, Done done) {
-  auto waiter = std::make_unique<ChangeWaiter>(node_, change, std::move(done));
+void Reconfiguration::propose(raft::ConfChange change, Done done, Gone gone) {
+  auto waiter = std::make_unique<ChangeWaiter>(node_, change, std::move(done), std::move(gone));
   node_.propose_conf_change(std::move(change), std::move(waiter));
 }
 
@@ -146,10 +148,10 @@ Status Reconfiguration::check_add(const Member& member) const {
   return {};
 }
 
-void Reconfiguration::add(const Member& member, Done done) {
+void Reconfiguration::add(const Member& member, Done done, Gone gone) {
   if (Status allowed = check_add(member); !allowed.ok()) return done(allowed);
   const auto type = member.is_learner ? raft::ConfChangeType::kAddLearnerNode : raft::ConfChangeType::kAddNode;
-  propose({0, type, member.id, member_json(member)}, std::move(done));
+  propose({0, type, member.id, member_json(member)}, std::move(done), std::move(gone));
 }
 
 Status Reconfiguration::check_remove(NodeId id) const {
@@ -178,16 +180,16 @@ Status Reconfiguration::check_remove(NodeId id) const {
   return {};
 }
 
-void Reconfiguration::remove(NodeId id, Done done) {
+void Reconfiguration::remove(NodeId id, Done done, Gone gone) {
   if (Status allowed = check_remove(id); !allowed.ok()) return done(allowed);
-  propose({0, raft::ConfChangeType::kRemoveNode, id, ""}, std::move(done));
+  propose({0, raft::ConfChangeType::kRemoveNode, id, ""}, std::move(done), std::move(gone));
 }
 
-void Reconfiguration::update(NodeId id, const std::vector<std::string>& peer_urls, Done done) {
+void Reconfiguration::update(NodeId id, const std::vector<std::string>& peer_urls, Done done, Gone gone) {
   Member member;
   member.id = id;
   member.peer_urls = peer_urls;
-  propose({0, raft::ConfChangeType::kUpdateNode, id, member_json(member)}, std::move(done));
+  propose({0, raft::ConfChangeType::kUpdateNode, id, member_json(member)}, std::move(done), std::move(gone));
 }
 
 // --- promotion
@@ -214,11 +216,13 @@ Status Reconfiguration::check_promote(NodeId id) const {
   return {};
 }
 
-void Reconfiguration::promote_as_leader(NodeId id, Done done) {
+void Reconfiguration::promote_as_leader(NodeId id, base::Instant deadline, Done done) {
   if (!node_.is_leader()) return done(errors::not_leader());
   if (Status allowed = check_promote(id); !allowed.ok()) return done(allowed);
   const std::string context = "{\"id\":" + std::to_string(id.value()) + ",\"peerURLs\":null,\"isPromote\":true}";
-  propose({0, raft::ConfChangeType::kAddNode, id, context}, std::move(done));
+  const base::Clock& clock = node_.environment().loop.clock();
+  propose({0, raft::ConfChangeType::kAddNode, id, context}, std::move(done),
+          [&clock, deadline] { return clock.now() >= deadline; });
 }
 
 // One promotion on its way to a leader that is not us.
@@ -242,7 +246,7 @@ void Reconfiguration::ask_leader(std::shared_ptr<Promotion> promotion) {
   const base::Instant now = node_.environment().loop.clock().now();
   if (node_.stopping()) return promotion->done(errors::stopped());
   if (now >= promotion->deadline) return promotion->done(errors::timeout());
-  if (node_.is_leader()) return promote_as_leader(promotion->id, promotion->done);
+  if (node_.is_leader()) return promote_as_leader(promotion->id, promotion->deadline, promotion->done);
   const Member* leader = node_.membership().find(node_.leader());
   if (leader == nullptr || node_.environment().members == nullptr) return ask_leader_again(std::move(promotion));
   peer::Question question;

@@ -18,8 +18,8 @@ namespace server {
 
 class Node;
 
-inline constexpr base::Duration kHealthInterval = std::chrono::seconds(5);  // connected for so long counts as healthy
-inline constexpr double kLearnerReadyPart = 0.9;                            // of the leader's log
+inline constexpr base::Duration kHealthInterval = std::chrono::seconds(5);    // connected for so long counts as healthy
+inline constexpr double kLearnerReadyPart = 0.9;                              // of the leader's log
 inline constexpr base::Duration kRemovedStopDelay = std::chrono::seconds(1);  // the others learn of it first
 
 // Whether enough voters have ever started for the cluster to survive the change; etcd's counting.
@@ -31,16 +31,19 @@ class Reconfiguration {
  public:
   // Ok, or an error as it goes on the wire.
   using Done = std::function<void(const base::Status&)>;
+  // Whether nobody waits for the answer any more.
+  using Gone = std::function<bool()>;
 
   explicit Reconfiguration(Node& node) : node_(node) {}
 
-  void add(const Member& member, Done done);
-  void remove(base::NodeId id, Done done);
-  void update(base::NodeId id, const std::vector<std::string>& peer_urls, Done done);
+  // These wait for a leader, and to be applied, as long as their client does.
+  void add(const Member& member, Done done, Gone gone = nullptr);
+  void remove(base::NodeId id, Done done, Gone gone = nullptr);
+  void update(base::NodeId id, const std::vector<std::string>& peer_urls, Done done, Gone gone = nullptr);
   // On a follower: asks the leader over HTTP until it decides or the request times out. `token`: of the caller, may be "".
   void promote(base::NodeId id, const std::string& token, Done done);
   // The same for a member that asks us. kFailedPrecondition `etcdserver: not leader` when we do not lead.
-  void promote_as_leader(base::NodeId id, Done done);
+  void promote_as_leader(base::NodeId id, base::Instant deadline, Done done);
   // Hands leadership to a voter; done when it leads. Errors: not leader, bad leader transferee, and a timeout.
   void move_leader(base::NodeId to, base::Duration timeout, Done done);
   // Before a graceful stop: to the voter that was connected longest. Ok where there is nothing to hand over.
@@ -48,7 +51,7 @@ class Reconfiguration {
 
  private:
   struct Promotion;
-  void propose(raft::ConfChange change, Done done);
+  void propose(raft::ConfChange change, Done done, Gone gone);
   void ask_leader(std::shared_ptr<Promotion> promotion);
   void ask_leader_again(std::shared_ptr<Promotion> promotion);
   void wait_for_leader(base::NodeId old_leader, base::NodeId to, base::Instant began, base::Instant deadline, Done done);

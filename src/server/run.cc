@@ -17,6 +17,7 @@
 #include "net/spawn.h"
 #include "peer/http_transport.h"
 #include "rpc/server.h"
+#include "server/corruption_checker.h"
 #include "server/gateway.h"
 #include "server/member_client.h"
 #include "server/metrics.h"
@@ -92,6 +93,7 @@ class Process {
   Status bind();
   Status bind(Port port, const Urls& urls, bool grpc, bool http);
   Status open();
+  void begin();
   void serve(Front& front);
   void on_ready();
   void begin_stop(int signal);
@@ -100,6 +102,7 @@ class Process {
   int fail(const Status& status);
 
   const Config config_;
+  bool initialized_ = false;  // a log was there
   base::RealClock clock_;
   io::RealDisk disk_;
   asio::io_context home_{1};
@@ -185,11 +188,10 @@ Status Process::bind() {
 Status Process::open() {
   base::Result<bool> initialized = has_log(config_, disk_);
   if (!initialized.ok()) return initialized.status();
+  initialized_ = *initialized;
   log_start(config_, *initialized);
   base::Result<DataDir> data = open_data_dir(config_, disk_, ask_over_http());
   if (!data.ok()) return data.status();
-  base::log::info("starting local member",
-                  {{"local-member-id", base::hex(data->self.value())}, {"cluster-id", base::hex(data->cluster_id)}});
   std::random_device entropy;
   const uint64_t seed = static_cast<uint64_t>(entropy()) << 32 | entropy();
   peer::Identity us;
@@ -204,9 +206,9 @@ Status Process::open() {
   base::Result<std::unique_ptr<Node>> node = Node::open(config_, environment, std::move(*data));
   if (!node.ok()) return node.status();
   node_ = std::move(*node);
-  receiver_ = std::make_unique<SnapshotReceiver>(
-      home_, environment, config_.snap_dir(), *peers_,
-      [this](raft::Message message) { return node_->driver().step(std::move(message)); });
+  receiver_ =
+      std::make_unique<SnapshotReceiver>(home_, environment, config_.snap_dir(), *peers_,
+                                         [this](raft::Message message) { return node_->driver().step(std::move(message)); });
   peer_port_ = std::make_unique<PeerPort>(home_, clock_, *peers_, receiver_.get());
   pages_ = std::make_unique<Pages>(home_, *node_, config_);
   metrics_.registry.before_expose([this] {
@@ -348,6 +350,31 @@ int Process::run() {
   Status status = bind();
   if (status.ok()) status = open();
   if (!status.ok()) return fail(status);
+  const auto work = asio::make_work_guard(home_);  // It runs until it is stopped: the check waits on other threads.
+  if (initialized_ && config_.feature_gates.enabled(Feature::kInitialCorruptCheck)) {
+    // Nothing is applied and nobody is served before; a signal meanwhile just ends the process.
+    node_->corruption_checker().check_initially([this, &status](const Status& checked) {
+      status = checked;
+      checked.ok() ? begin() : home_.stop();
+    });
+  } else {
+    begin();
+  }
+  home_.run();
+  if (!status.ok()) {
+    base::log::error("checkInitialHashKV failed", {{"error", status}});
+    return fail(status);
+  }
+  for (const auto& thread : net_threads_) thread->stop();
+  base::log::info("closed etcd server", {{"name", config_.name},
+                                         {"data-dir", config_.data_dir},
+                                         {"advertise-peer-urls", texts(config_.advertise_peer_urls)},
+                                         {"advertise-client-urls", texts(config_.advertise_client_urls)}});
+  base::log::flush();
+  return 0;
+}
+
+void Process::begin() {
   signals_.add(SIGINT);
   signals_.add(SIGTERM);
   signals_.async_wait([this](const asio::error_code& error, int signal) {
@@ -364,14 +391,6 @@ int Process::run() {
   }
   node_->set_on_removed([this] { leave_cluster(); });
   node_->start([this] { on_ready(); });
-  home_.run();
-  for (const auto& thread : net_threads_) thread->stop();
-  base::log::info("closed etcd server", {{"name", config_.name},
-                                         {"data-dir", config_.data_dir},
-                                         {"advertise-peer-urls", texts(config_.advertise_peer_urls)},
-                                         {"advertise-client-urls", texts(config_.advertise_client_urls)}});
-  base::log::flush();
-  return 0;
 }
 
 }  // namespace

@@ -28,6 +28,16 @@ void Waiters::fail_all(const base::Status& status) {
   for (auto& [id, waiting] : all) waiting.waiter->done({status, 0, {}});
 }
 
+void Waiters::drop_abandoned(const base::Status& status) {
+  std::vector<uint64_t> abandoned;
+  for (const auto& [id, waiting] : waiting_) {
+    if (waiting.waiter->abandoned()) abandoned.push_back(id);
+  }
+  for (const uint64_t id : abandoned) {
+    if (std::unique_ptr<Waiter> waiter = take(id)) waiter->done({status, 0, {}});
+  }
+}
+
 void Waiters::drop_finished() {
   while (!deadlines_.empty() && !waiting_.contains(deadlines_.front().id)) deadlines_.pop_front();
 }

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -25,6 +26,8 @@ class Waiter {
   virtual ~Waiter() = default;
   // Called exactly once: with the outcome, or with the reason why there will be none to see.
   virtual void done(Outcome outcome) = 0;
+  // Nobody will hear the outcome; asked of those that may wait for long.
+  virtual bool abandoned() const { return false; }
 };
 
 class Waiters {
@@ -38,6 +41,8 @@ class Waiters {
   template <class Reason>
   void expire(base::Instant now, Reason reason);
   void fail_all(const base::Status& status);
+  // Ends the waits whose waiters are abandoned(). O(size).
+  void drop_abandoned(const base::Status& status);
   size_t size() const { return waiting_.size(); }
   bool contains(uint64_t id) const { return waiting_.contains(id); }
 

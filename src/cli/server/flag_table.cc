@@ -26,16 +26,14 @@ struct MissingPart {
 constexpr MissingPart kMissingParts[] = {
     {Part::kAuth, "authentication"},
     {Part::kDiscovery, "discovery"},
-    {Part::kCluster, "a new cluster from one member's data, and the timeouts between members"},
-    {Part::kCorruptionChecks, "corruption checks between members"},
+    {Part::kCluster, "the timeouts between members"},
     {Part::kSlowRequestLogs, "logs of slow requests"},
     {Part::kTracing, "distributed tracing"},
     {Part::kDowngrade, "downgrades"},
 };
 
 // Those that switched on change nothing yet.
-constexpr server::Feature kMissingFeatures[] = {server::Feature::kCompactHashCheck, server::Feature::kInitialCorruptCheck,
-                                                server::Feature::kSetMemberLocalAddr};
+constexpr server::Feature kMissingFeatures[] = {server::Feature::kSetMemberLocalAddr};
 
 // --- bindings: how a word or a value of the file becomes a field -------------------------------------------------------------
 
@@ -594,9 +592,9 @@ constexpr ServerFlag kTracing[] = {
 
 constexpr ServerFlag kFeatures[] = {
     {"corrupt-check-time", "corrupt-check-time", " '0s'", "Time between comparisons of all members' data (0: none).",
-     Part::kCorruptionChecks, duration_field<&C::corrupt_check_time>()},
+     Part::kHere, duration_field<&C::corrupt_check_time>()},
     {"compact-hash-check-time", "compact-hash-check-time", " '1m'",
-     "Time between comparisons of the hashes that compactions leave.", Part::kCorruptionChecks,
+     "Time between comparisons of the hashes that compactions leave.", Part::kHere,
      duration_field<&C::compact_hash_check_time>()},
     {"compaction-batch-limit", "compaction-batch-limit", " 1000", "Revisions that one step of a compaction removes.",
      Part::kHere, signed_field<&C::compaction_batch_limit>()},
@@ -625,7 +623,7 @@ constexpr ServerFlag kFeatures[] = {
 constexpr ServerFlag kUnsafe[] = {
     {"force-new-cluster", "force-new-cluster", " 'false'",
      "Start as the only member of a new cluster, with the data that is there.",
-     Part::kCluster, switch_field<&C::force_new_cluster>()},
+     Part::kHere, switch_field<&C::force_new_cluster>()},
     {"unsafe-no-fsync", "unsafe-no-fsync", " 'false'", "Never wait for the disk. A crash then loses acknowledged data.",
      Part::kHere, switch_field<&C::unsafe_no_fsync>()},
 };

@@ -46,7 +46,6 @@ enum class Part {
   kAuth,
   kDiscovery,
   kCluster,
-  kCorruptionChecks,
   kSlowRequestLogs,
   kTracing,
   kDowngrade,
