@@ -5,9 +5,8 @@ import json
 import subprocess
 import unittest
 
-import cluster_test
 import harness
-from cluster_test import Cluster, wait_until
+from harness import Cluster, wait_until
 
 
 def alter(member, key):
@@ -19,7 +18,7 @@ def alter(member, key):
 
 
 def member_id(member):
-    return "%x" % cluster_test.status_of(member)["header"]["member_id"]
+    return f"{int(member.status()['header']['member_id']):x}"
 
 
 def flags(member, *extra):

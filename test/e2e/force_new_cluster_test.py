@@ -5,7 +5,7 @@ import json
 import unittest
 
 import harness
-from cluster_test import Cluster, wait_until
+from harness import Cluster, wait_until
 
 
 def members(member):
