@@ -56,9 +56,14 @@ class SocketStream final : public Stream {
 
   IoResult try_read(char* to, size_t size_max) override {
     if (closed_) return {IoState::kFailed, 0};
+    // Less than there was room for: that was all. What came since is seen by the wait, which looks at the state, not at edges.
+    if (std::exchange(drained_, false)) return {IoState::kBlocked, 0};
     for (;;) {
       const ssize_t n = ::recv(fd_, to, size_max, MSG_DONTWAIT);
-      if (n > 0) return {IoState::kDone, static_cast<size_t>(n)};
+      if (n > 0) {
+        drained_ = static_cast<size_t>(n) < size_max;
+        return {IoState::kDone, static_cast<size_t>(n)};
+      }
       if (n == 0) return {IoState::kEnd, 0};
       if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoState::kBlocked, 0};
       if (errno != EINTR) return failed();
@@ -76,7 +81,10 @@ class SocketStream final : public Stream {
     }
   }
 
-  asio::awaitable<Status> readable() override { return wait(Descriptor::wait_read); }
+  asio::awaitable<Status> readable() override {
+    drained_ = false;
+    return wait(Descriptor::wait_read);
+  }
   asio::awaitable<Status> writable() override { return wait(Descriptor::wait_write); }
 
   void shutdown_write() override {
@@ -123,6 +131,7 @@ class SocketStream final : public Stream {
   const int fd_;
   const std::string peer_;
   int error_ = 0;
+  bool drained_ = false;  // the next try_read() need not ask
   bool closed_ = false;
 };
 

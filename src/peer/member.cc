@@ -132,6 +132,7 @@ void Member::close() {
 void Member::set_urls(std::vector<std::string> urls) {
   urls_ = std::move(urls);
   url_at_ = 0;
+  refused_urls_.clear();
 }
 
 void Member::rotate(const std::string& used) {
@@ -147,7 +148,8 @@ asio::awaitable<void> Member::pause_for(base::Duration delay) {
 // --- is it there ------------------------------------------------------------------------------------------------------------
 
 void Member::set_active() {
-  gone_told_ = refused_ = false;
+  gone_told_ = false;
+  refused_urls_.clear();
   if (active_since_ || closed_) return;
   active_since_ = shared_->now();
   base::log::info("peer became active", {{"peer-id", name()}});
@@ -173,9 +175,13 @@ void Member::report_unreachable() {
 
 void Member::count_received_failure() { shared_->metrics.received_failures.with({name()}).add(); }
 
+bool Member::refuses() const {
+  return std::all_of(urls_.begin(), urls_.end(), [this](const std::string& url) { return refused_urls_.contains(url); });
+}
+
 // All its connections broke and nobody listens any more: the process is gone, not only slow.
 void Member::tell_if_gone() {
-  if (closed_ || !refused_ || gone_told_ || has_writer() || shared_->events == nullptr) return;
+  if (closed_ || !refuses() || gone_told_ || has_writer() || shared_->events == nullptr) return;
   gone_told_ = true;
   shared_->events->on_gone(id_);
 }
@@ -461,7 +467,10 @@ asio::awaitable<void> Member::read_streams(std::shared_ptr<Member>, Channel chan
     if (closed_) break;
     rotate(used);
     set_inactive(ended);
-    refused_ = !was_open && is_refused(ended);
+    if (!was_open && is_refused(ended))
+      refused_urls_.insert(used);
+    else
+      refused_urls_.erase(used);
     tell_if_gone();
     const base::Duration spent = shared_->now() - began;
     if (spent < kRetryStream) co_await pause_for(kRetryStream - spent);

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,7 @@ class Member : public std::enable_shared_from_this<Member> {
   struct Pause;
 
   bool has_writer() const;
+  bool refuses() const;
   void tell_if_gone();
   Writer* writer_for(const wire::RaftMessage& message);
   void enqueue(Writer& writer, wire::RaftMessage message);
@@ -133,7 +135,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::optional<base::Instant> active_since_;
   bool unreachable_posted_ = false;
   bool gone_told_ = true;  // since it was active last
-  bool refused_ = false;   // the last attempt to connect was
+  std::set<std::string> refused_urls_;  // those of its URLs where nobody listens, as of the last attempts
   base::metrics::Counter& sent_bytes_;
   base::metrics::Counter& received_bytes_;
 };

@@ -109,6 +109,7 @@ struct RaftDriver::AppendJob {
   raft::SnapshotPtr received;                      // it is another member's, and to be installed; null: our own
   std::unique_ptr<storage::SnapFile> snap_file;    // of `received`
   Status done;
+  bool wants_preparing = false;
   base::Duration write_took{0}, sync_took{0};
 };
 
@@ -161,6 +162,7 @@ Status RaftDriver::start(DataDir& data, Index applied, Term applied_term, const 
   // A commit index that moved without anything else is not synced: what the store has applied was committed.
   state.commit = std::max({data.log.state.commit, applied, data.snapshot.index});
   log_.set_hard_state(state);
+  hard_state_ = {data.log.state.term, data.log.state.vote, data.log.state.commit};
 
   raft::Config options;
   options.id = node_.id();
@@ -195,6 +197,7 @@ std::string RaftDriver::status_json() const { return raft::to_json(raft_->status
 void RaftDriver::tick() {
   if (held_up()) return;
   raft_->tick();
+  save_commit_now_ = unsaved_commit_;
   wake();
 }
 
@@ -268,6 +271,7 @@ void RaftDriver::turn() {
   if (!kept_proposals_.empty()) release_proposals();
   const bool any = handle_ready() || before_save_.reopened();
   if (any && !FAILPOINT_PASS(raftBeforeSave, before_save_, environment_.loop, [this] { wake(); })) return;
+  while (answer_without_disk()) handle_ready();
   start_append();
   apply_some();
   g_term.store(term().value(), std::memory_order_relaxed);
@@ -313,13 +317,30 @@ void RaftDriver::step_own(raft::Message response) {
   VERIFY(stepped.ok());
 }
 
+// With the disk at rest, what changes nothing but the commit index is answered at once: a commit index may be lost, so it is
+// written with the next entries, or at the next tick. False: the front of the queue is not of that kind.
+bool RaftDriver::answer_without_disk() {
+  if (disk_busy_ || appends_.empty()) return false;
+  raft::Message& front = appends_.front();
+  const bool same = front.term == Term(0) || (front.term == hard_state_.term && front.vote == hard_state_.vote);
+  if (!same || !front.entries.empty() || front.snapshot != nullptr) return false;
+  if (front.term != Term(0)) {
+    hard_state_.commit = front.commit;
+    unsaved_commit_ = true;
+  }
+  std::vector<raft::Message> responses = std::move(front.responses);
+  appends_.pop_front();
+  for (raft::Message& response : responses) step_own(std::move(response));
+  return true;
+}
+
 void RaftDriver::start_append() {
-  if (disk_busy_ || (appends_.empty() && job_snapshot_ == nullptr)) return;
+  const bool save_commit = unsaved_commit_ && (save_commit_now_ || node_.stopping());
+  if (disk_busy_ || (appends_.empty() && job_snapshot_ == nullptr && !save_commit)) return;
   AppendJob& job = *job_;
   job.snapshot = std::move(job_snapshot_);
   job.entries.clear();
   job.responses.clear();
-  job.state = storage::HardState();
   job.received.reset();
   size_t taken = 0;
   for (raft::Message& message : appends_) {
@@ -338,11 +359,16 @@ void RaftDriver::start_append() {
     }
     ++taken;
     for (const raft::Entry& entry : message.entries) job.entries.push_back(to_storage(entry));
-    if (message.term != Term(0)) job.state = {message.term, message.vote, message.commit};
+    if (message.term != Term(0)) {
+      hard_state_ = {message.term, message.vote, message.commit};
+      unsaved_commit_ = true;
+    }
     std::move(message.responses.begin(), message.responses.end(), std::back_inserter(job.responses));
     if (job.received != nullptr) break;
   }
   appends_.erase(appends_.begin(), appends_.begin() + static_cast<ptrdiff_t>(taken));
+  job.state = unsaved_commit_ ? hard_state_ : storage::HardState();
+  unsaved_commit_ = save_commit_now_ = false;
   wal_->encode(job.entries, job.state, &job.batch, job.snapshot.get());
   disk_busy_ = true;
   if (job.batch.must_sync()) {
@@ -365,6 +391,7 @@ void RaftDriver::start_append() {
         if (job.received != nullptr) FAILPOINT(raftAfterSaveSnap);
         job.write_took = written - before;
         job.sync_took = clock.now() - written;
+        job.wants_preparing = job.done.ok() && wal_->wants_preparing();
       },
       [this, &job] { finish_append(job.done); });
 }
@@ -402,7 +429,7 @@ void RaftDriver::finish_append(const Status& done) {
   flush_outbox();
   FAILPOINT(raftBeforeAdvance);
   turn();
-  if (!disk_busy_) prepare_log();
+  if (!disk_busy_ && job.wants_preparing) prepare_log();
 }
 
 // While no batch waits, the log is zero-filled ahead, one slice a time.
@@ -450,6 +477,7 @@ void RaftDriver::apply_entry(const raft::Entry& entry) {
   VERIFY(entry.index == applied_ + 1);
   applied_ = entry.index;
   applied_term_ = entry.term;
+  bytes_since_snapshot_ += entry.payload().size();
   committed_ = std::max(committed_, entry.index);
   if (entry.type == raft::EntryType::kConfChange) return apply_conf_change(entry);
   VERIFY(entry.type == raft::EntryType::kNormal);  // Nobody writes the other kind (wire-and-disk 4.9).
@@ -607,8 +635,11 @@ void RaftDriver::on_durable(Index index, Term term) {
 // needed to start again, and the .snap file older versions look for.
 void RaftDriver::maybe_snapshot() {
   if (snapshot_running_ || stopped_ || node_.installing()) return;
-  if (durable_ <= snapshot_index_ || durable_ - snapshot_index_ <= config_.snapshot_count) return;
+  const bool many = durable_ > snapshot_index_ && durable_ - snapshot_index_ > config_.snapshot_count;
+  const bool big = durable_ > snapshot_index_ && bytes_since_snapshot_ > kSnapshotAfterBytes;
+  if (!many && !big) return;
   snapshot_running_ = true;
+  bytes_since_snapshot_ = 0;
   base::log::info("triggering snapshot", {{"local-member-id", base::hex(node_.id().value())},
                                           {"local-member-applied-index", durable_.value()},
                                           {"local-member-snapshot-index", snapshot_index_.value()},

@@ -35,6 +35,8 @@ inline constexpr int kSnapshotsInFlightMax = 4;
 inline constexpr size_t kLogBytesKeptMax = 64u << 20;
 // A member alone in its cluster has nobody to catch up.
 inline constexpr uint64_t kLogEntriesKeptAlone = 128;
+// Bytes applied since the last snapshot that bring the next one, whatever --snapshot-count says: the log in memory is bounded.
+inline constexpr uint64_t kSnapshotAfterBytes = kLogBytesKeptMax / 2;
 // Entries applied in one go before other work on the loop gets its turn.
 inline constexpr size_t kApplyEntriesPerTurn = 2048;
 
@@ -96,7 +98,7 @@ class RaftDriver final : public peer::Events {
   // We are the only voter.
   bool alone() const { return conf_state_.voters.size() == 1 && conf_state_.voters[0] == node_.id(); }
   // Nothing committed waits to be applied and nothing is on its way to the disk.
-  bool idle() const { return to_apply_.empty() && !disk_busy_ && appends_.empty(); }
+  bool idle() const { return to_apply_.empty() && !disk_busy_ && appends_.empty() && !unsaved_commit_; }
   // Entries are needed by a member that is getting, or has just got, a database.
   bool holds_log() const;
 
@@ -111,6 +113,7 @@ class RaftDriver final : public peer::Events {
  private:
   void turn();
   bool handle_ready();  // whether there was something
+  bool answer_without_disk();
   void start_append();
   void step_own(raft::Message response);
   void finish_append(const base::Status& done);
@@ -151,6 +154,9 @@ class RaftDriver final : public peer::Events {
   std::deque<raft::Message> appends_;  // for the disk, in order
   std::unique_ptr<AppendJob> job_;     // on the disk
   bool disk_busy_ = false;
+  storage::HardState hard_state_;  // newest that Raft asked to save
+  bool unsaved_commit_ = false;    // its commit index is not on the disk; its term and vote are
+  bool save_commit_now_ = false;
   std::deque<ApplyJob> to_apply_;
   raft::ConfState conf_state_;
   base::NodeId leader_ = base::kNoNode;
@@ -160,6 +166,7 @@ class RaftDriver final : public peer::Events {
   base::Term durable_term_;
   std::unique_ptr<storage::WalSnapshot> job_snapshot_;  // a record for the next write
   bool snapshot_running_ = false;
+  uint64_t bytes_since_snapshot_ = 0;  // applied
   bool preparing_ = false;
   bool turn_posted_ = false;
   bool stopped_ = false;

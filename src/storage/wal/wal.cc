@@ -411,8 +411,20 @@ Status Wal::prepare_next() {
   return {};
 }
 
+uint64_t Wal::zero_fill_to() const {
+  const uint64_t filled = std::max(zero_end_, write_offset_);
+  // Whole slices, but the last: not a sync for each few bytes written.
+  const uint64_t to = std::min(options_.segment_bytes, filled + kWalZeroSliceBytes);
+  return to > write_offset_ + kWalZeroAheadBytes ? filled : to;
+}
+
+bool Wal::wants_preparing() const {
+  if (next_file_ == nullptr && write_offset_ >= options_.segment_bytes / 2) return true;
+  return zero_fill_to() > std::max(zero_end_, write_offset_);
+}
+
 Result<bool> Wal::prepare() {
-  Segment& tail = segments_.back();
+  if (!wants_preparing()) return false;
   if (next_file_ == nullptr && write_offset_ >= options_.segment_bytes / 2) {
     if (Status done = prepare_next(); !done.ok()) return done;
     next_zero_end_ = std::min(options_.segment_bytes, kWalZeroSliceBytes);
@@ -420,12 +432,9 @@ Result<bool> Wal::prepare() {
     if (Status done = sync(*next_file_); !done.ok()) return done;
     return true;
   }
-  const uint64_t goal = std::min(options_.segment_bytes, write_offset_ + kWalZeroAheadBytes);
-  zero_end_ = std::max(zero_end_, write_offset_);
-  // Whole slices, but the last: not a sync for each few bytes written.
-  const uint64_t to = std::min(options_.segment_bytes, zero_end_ + kWalZeroSliceBytes);
-  if (to > goal || to == zero_end_) return false;
-  if (Status done = zero_fill(*tail.file, zero_end_, to); !done.ok()) return done;
+  Segment& tail = segments_.back();
+  const uint64_t to = zero_fill_to();
+  if (Status done = zero_fill(*tail.file, std::max(zero_end_, write_offset_), to); !done.ok()) return done;
   zero_end_ = to;
   if (Status done = sync(*tail.file); !done.ok()) return done;
   return true;

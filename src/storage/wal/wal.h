@@ -105,6 +105,8 @@ class Wal {
   // Does one bounded step of work ahead (zero-fills a slice, prepares the next segment); false: nothing to do. Call it when no
   // batch waits.
   base::Result<bool> prepare();
+  // Whether prepare() would do anything.
+  bool wants_preparing() const;
   // Unlocks the segments that hold only entries below `index`, except the newest of those.
   base::Status release_to(base::Index index);
   // Removes the oldest segments that are not locked until `keep_count` segments are left.
@@ -130,6 +132,7 @@ class Wal {
   base::Status take_over(uint64_t end_offset);
   base::Status cut(const WalBatch& batch);
   base::Status prepare_next();
+  uint64_t zero_fill_to() const;  // the end of what prepare() would fill next
   base::Status zero_fill(io::File& file, uint64_t from, uint64_t to);
   base::Status sync(io::File& file);
 

@@ -228,6 +228,38 @@ TEST_CASE("net: out of descriptors, the listener pauses and takes the connection
   ::close(client);
 }
 
+TEST_CASE("net: what comes between a short read and the wait for more is seen by the wait") {
+  asio::io_context io;
+  auto listener = net::Listener::tcp(io, "127.0.0.1", 0);
+  REQUIRE(listener.ok());
+  auto talk = [](asio::io_context& loop, net::Listener& from, std::string* said) -> asio::awaitable<void> {
+    auto client = co_await net::connect_tcp(loop, "127.0.0.1", from.port(), base::Instant::max());
+    auto server = co_await from.accept(loop);
+    REQUIRE(client.ok());
+    REQUIRE(server.ok());
+    char buffer[100];
+    for (const std::string_view text : {"one ", "two ", "three"}) {
+      CHECK((*client)->try_write(text).state == net::IoState::kDone);
+      if (text == "three") (*client)->close();
+      auto got = (*server)->try_read(buffer, sizeof buffer);
+      while (got.state == net::IoState::kBlocked) {
+        const base::Status ready = co_await (*server)->readable();
+        REQUIRE(ready.ok());
+        got = (*server)->try_read(buffer, sizeof buffer);
+      }
+      REQUIRE(got.state == net::IoState::kDone);
+      said->append(buffer, got.bytes);
+    }
+    const base::Status ready = co_await (*server)->readable();
+    CHECK(ready.ok());
+    CHECK((*server)->try_read(buffer, sizeof buffer).state == net::IoState::kEnd);
+  };
+  std::string said;
+  net::spawn(io.get_executor(), "talk", talk(io, **listener, &said));
+  io.run_for(std::chrono::seconds(20));
+  CHECK(said == "one two three");
+}
+
 TEST_CASE("net: closing a stream ends its waits") {
   asio::io_context io;
   auto [left, right] = net::make_memory_pair(io, 10);

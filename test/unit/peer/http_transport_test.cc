@@ -15,15 +15,17 @@ using base::Status;
 using wire::RaftMessage;
 using wire::RaftMessageType;
 
-const NodeId kSelf{0xa}, kOther{0xb};
+const NodeId kSelf{0xa}, kOther{0xb}, kThird{0xc};
 
 class RefusingDialer final : public Dialer {
  public:
-  asio::awaitable<base::Result<std::unique_ptr<net::Stream>>> dial(PeerUrl, base::Instant) override {
+  asio::awaitable<base::Result<std::unique_ptr<net::Stream>>> dial(PeerUrl url, base::Instant) override {
     ++dials;
+    if (url.port == silent_port) co_return Status(base::Code::kDeadlineExceeded, "dial tcp 127.0.0.1:3: i/o timeout");
     co_return Status(base::Code::kUnavailable, "dial tcp 127.0.0.1:1: connect: connection refused");
   }
   int dials = 0;
+  uint16_t silent_port = 0;  // where nobody answers
 };
 
 // Takes bytes until it is told to stall.
@@ -82,6 +84,14 @@ struct World {
     for (int i = 0; i < 1000 && !stopped; ++i) settle();
     CHECK(stopped);
   }
+  // Lets time pass until streams were asked for again, `times` times at least.
+  void redial(int times) {
+    for (const int until = dialer.dials + times; dialer.dials < until;) {
+      loop.restart();
+      loop.run_one();
+    }
+    settle();
+  }
   // Runs what is ready; timers do not count.
   void settle() {
     loop.restart();
@@ -104,9 +114,9 @@ struct World {
     messages.push_back(std::move(m));
     transport.send(std::move(messages));
   }
-  std::shared_ptr<FakeOutlet> open(Channel channel) {
+  std::shared_ptr<FakeOutlet> open(Channel channel, NodeId from = kOther) {
     auto outlet = std::make_shared<FakeOutlet>(loop);
-    transport.open_stream(kOther, channel, outlet);
+    transport.open_stream(from, channel, outlet);
     settle();
     return outlet;
   }
@@ -201,6 +211,54 @@ TEST_CASE("transport: a new stream takes the place of the old; a closed one make
   world.send(world.message(RaftMessageType::kVote));
   world.settle();
   CHECK(read_all(Channel::kMessage, fresh->written).size() == 1);
+}
+
+TEST_CASE("transport: a member is gone when its connections broke and nobody listens at any of its addresses; told once") {
+  World world;
+  world.transport.update_peer(kOther, {"http://127.0.0.1:2", "http://127.0.0.1:3"});
+  world.redial(8);
+  CHECK(world.heard.gone == 0);  // It was never there.
+  SUBCASE("its port is closed, and the connections it opened live") {
+    const auto stream = world.open(Channel::kMessage);
+    world.redial(8);
+    CHECK(world.heard.gone == 0);
+  }
+  SUBCASE("they break as well") {
+    const auto appends = world.open(Channel::kAppend), messages = world.open(Channel::kMessage);
+    world.redial(8);
+    appends->closed();
+    world.settle();
+    CHECK(world.heard.gone == 0);
+    messages->closed();
+    world.settle();
+    CHECK(world.heard.gone == 1);
+    world.redial(8);
+    CHECK(world.heard.gone == 1);
+  }
+  SUBCASE("they break, and one of its addresses is silent: it may be there") {
+    world.dialer.silent_port = 3;
+    const auto messages = world.open(Channel::kMessage);
+    world.redial(8);
+    messages->closed();
+    world.redial(8);
+    CHECK(world.heard.gone == 0);
+  }
+}
+
+TEST_CASE("transport: a member that takes nothing holds up nobody else") {
+  World world;
+  world.transport.add_peer(kThird, {"http://127.0.0.1:4"});
+  const auto slow = world.open(Channel::kAppend), fast = world.open(Channel::kAppend, kThird);
+  slow->stalled = true;
+  for (int i = 0; i < 200; ++i) {
+    world.send(world.message(RaftMessageType::kApp, 1u << 20));
+    RaftMessage m = world.message(RaftMessageType::kApp, 1u << 20);
+    m.to = kThird;
+    world.send(std::move(m));
+    world.settle();
+  }
+  CHECK(slow->written.empty());
+  CHECK(fast->written.size() > 200u << 20);
 }
 
 TEST_CASE("transport: without a stream messages go by POST, and a refused one is told") {
