@@ -1,0 +1,66 @@
+// Whole clusters in virtual time, by seed. SEED=n replays one and tells its story; SEEDS=n runs so many from FROM on.
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+
+#include "base/log.h"
+#include "sim/probe.h"
+#include "sim/run.h"
+
+namespace {
+
+uint64_t number(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+void print_story(const sim::Verdict& verdict) {
+  for (const std::string& line : verdict.story) std::cout << line << "\n";
+}
+
+}  // namespace
+
+TEST_CASE("cluster: every promise is kept, whatever happens to members, disks and network") {
+  base::log::set_level(base::log::Level::kPanic);
+  const uint64_t one = number("SEED", 0);
+  const uint64_t first = one != 0 ? one : number("FROM", 1);
+  const uint64_t count = one != 0 ? 1 : number("SEEDS", 12);
+  if (one != 0 && std::getenv("LOG") != nullptr) base::log::set_level(base::log::Level::kInfo);
+  sim::Verdict total;
+  const auto began = std::chrono::steady_clock::now();
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    const sim::Plan plan = sim::plan_of(seed);
+    const sim::Verdict verdict = sim::run(plan);
+    if (one != 0) {
+      print_story(verdict);
+      std::cout << sim::describe(plan) << ": " << verdict.steps << " steps, " << verdict.ok << " ok, " << verdict.refused
+                << " refused, " << verdict.unknown << " unknown, revision " << verdict.revisions << ", trace "
+                << verdict.trace_hash << "\n";
+    }
+    total.steps += verdict.steps;
+    total.ok += verdict.ok;
+    total.unknown += verdict.unknown;
+    total.simulated += verdict.simulated;
+    CHECK_MESSAGE(verdict.failure.empty(), sim::describe(plan), ": ", verdict.failure);
+  }
+  if (std::getenv("SEEDS") == nullptr) return;
+  const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  const double simulated = std::chrono::duration<double>(total.simulated).count();
+  std::cout << count << " seeds from " << first << ": " << simulated << " s simulated in " << took << " s, " << simulated / took
+            << " times real time; " << total.steps << " steps, " << total.ok << " calls ok, " << total.unknown << " unknown\n";
+  for (const auto& [name, times] : sim::probes()) std::cout << "  " << times << "  " << name << "\n";
+  for (const std::string& name : sim::probes_missing()) std::cout << "  never: " << name << "\n";
+}
+
+TEST_CASE("cluster: the same seed is the same story") {
+  base::log::set_level(base::log::Level::kPanic);
+  sim::Plan plan = sim::plan_of(7);
+  plan.storm = std::chrono::seconds(10);
+  const sim::Verdict first = sim::run(plan), second = sim::run(plan);
+  CHECK(first.steps == second.steps);
+  CHECK(first.trace_hash == second.trace_hash);
+  plan.seed = 8;
+  CHECK(sim::run(plan).trace_hash != first.trace_hash);
+}

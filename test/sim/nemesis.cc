@@ -1,0 +1,340 @@
+#include "sim/nemesis.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "server/membership.h"
+#include "server/reconfiguration.h"
+
+namespace sim {
+
+using base::Duration;
+using base::NodeId;
+using base::Status;
+using namespace std::chrono_literals;
+
+namespace {
+constexpr size_t kMachinesMax = 12;
+std::string name_of(const Machine& machine) { return "member " + std::to_string(machine.number()); }
+}  // namespace
+
+void Nemesis::rest() {
+  if (ended_) return;
+  (void)cluster_.world().after(100ms + cluster_.world().random(1500ms), [this] {
+    if (ended_) return;
+    act();
+    rest();
+  });
+}
+
+size_t Nemesis::impaired() {
+  size_t count = 0;
+  for (Machine* machine : cluster_.members()) count += !machine->up() || machine->paused() || machine->fault_planned();
+  return count;
+}
+
+Machine* Nemesis::victim() {
+  base::Rng& rng = cluster_.world().rng();
+  Machine* leader = cluster_.leader();
+  if (leader != nullptr && rng.one_in(3)) return leader;
+  std::vector<Machine*> up;
+  for (Machine* machine : cluster_.members()) {
+    if (machine->up()) up.push_back(machine);
+  }
+  return up.empty() ? nullptr : up[rng.below(up.size())];
+}
+
+Machine* Nemesis::any_server() {
+  std::vector<Machine*> all;
+  for (Machine* machine : cluster_.members()) {
+    if (machine->serves() && !machine->paused() && !machine->node().is_learner()) all.push_back(machine);
+  }
+  return all.empty() ? nullptr : all[cluster_.world().rng().below(all.size())];
+}
+
+bool Nemesis::recover_something() {
+  std::vector<Machine*> hurt;
+  for (Machine* machine : cluster_.members()) {
+    if (!machine->up() || machine->paused()) hurt.push_back(machine);
+  }
+  base::Rng& rng = cluster_.world().rng();
+  Network& network = cluster_.network();
+  if (network.any_cut() && (hurt.empty() || rng.one_in(2))) {
+    if (rng.one_in(2)) {
+      cluster_.tell("the network is whole");
+      network.heal();
+    } else {  // One link at a time.
+      auto link = network.cuts().begin();
+      std::advance(link, rng.below(network.cuts().size()));
+      cluster_.tell("a link is mended");
+      network.mend(link->first, link->second);
+    }
+    return true;
+  }
+  if (hurt.empty()) return false;
+  Machine& machine = *hurt[rng.below(hurt.size())];
+  if (machine.up()) {
+    cluster_.tell(name_of(machine) + " goes on");
+    machine.resume();
+  } else {
+    cluster_.tell(name_of(machine) + " starts");
+    cluster_.start(machine);
+  }
+  return true;
+}
+
+void Nemesis::cut() {
+  base::Rng& rng = cluster_.world().rng();
+  std::vector<Machine*> all = cluster_.members();
+  Network& network = cluster_.network();
+  const auto cut_both = [&](NodeId a, NodeId b) {
+    network.cut(a, b);
+    network.cut(b, a);
+  };
+  switch (rng.below(4)) {
+    case 0: {  // two sides
+      std::vector<int> side(all.size());
+      for (int& s : side) s = static_cast<int>(rng.below(2));
+      for (size_t i = 0; i < all.size(); ++i) {
+        for (size_t k = 0; k < all.size(); ++k) {
+          if (side[i] == 0 && side[k] == 1) cut_both(all[i]->id(), all[k]->id());
+        }
+      }
+      return cluster_.tell("the network is cut in two");
+    }
+    case 1: {  // one alone
+      Machine* alone = victim();
+      if (alone == nullptr) return;
+      for (Machine* other : all) {
+        if (other != alone) cut_both(alone->id(), other->id());
+      }
+      return cluster_.tell(name_of(*alone) + " is cut off");
+    }
+    case 2: {  // one that hears nobody, or is heard by nobody
+      Machine* deaf = victim();
+      if (deaf == nullptr) return;
+      const bool deaf_not_mute = rng.one_in(2);
+      for (Machine* other : all) {
+        if (other == deaf) continue;
+        deaf_not_mute ? network.cut(other->id(), deaf->id()) : network.cut(deaf->id(), other->id());
+      }
+      return cluster_.tell(name_of(*deaf) + (deaf_not_mute ? " is deaf" : " is mute"));
+    }
+    default: {  // a pair
+      Machine *a = all[rng.below(all.size())], *b = all[rng.below(all.size())];
+      if (a == b) return;
+      rng.one_in(2) ? cut_both(a->id(), b->id()) : network.cut(a->id(), b->id());
+      cluster_.tell(name_of(*a) + " and " + name_of(*b) + " are apart");
+    }
+  }
+}
+
+void Nemesis::act() {
+  base::Rng& rng = cluster_.world().rng();
+  const size_t minority = (cluster_.members().size() - 1) / 2;
+  if (has(Fault::kPower) && rng.one_in(60)) {
+    cluster_.tell("power is gone everywhere");
+    probe("the whole cluster lost power at once");
+    for (Machine* machine : cluster_.members()) {
+      if (machine->up()) machine->cut_power();
+    }
+    return;
+  }
+  if (impaired() > minority || rng.one_in(3)) {
+    if (recover_something()) return;
+  }
+  Machine* machine = victim();
+  if (machine == nullptr) return;
+  const bool spare = impaired() >= std::max<size_t>(minority, 1) && !rng.one_in(6);
+  switch (rng.below(10)) {
+    case 0:
+    case 1:
+      if (has(Fault::kCuts) && !(cluster_.network().any_cut() && !rng.one_in(4))) cut();
+      break;
+    case 2:
+      if (!has(Fault::kKills) || spare) break;
+      cluster_.tell(name_of(*machine) + " is killed");
+      machine->kill();
+      break;
+    case 3:
+      if (!has(Fault::kPower) || spare) break;
+      cluster_.tell(name_of(*machine) + " loses power");
+      machine->cut_power();
+      break;
+    case 4:
+      if (!has(Fault::kPauses) || spare || machine->paused()) break;
+      cluster_.tell(name_of(*machine) + " is paused");
+      machine->pause();
+      break;
+    case 5: {
+      if (!has(Fault::kSlowDisk)) break;
+      if (rng.one_in(3)) {
+        cluster_.tell("the disk of " + name_of(*machine) + " hangs");
+        machine->disk_worker().stall(cluster_.world().random(4s));
+      } else {
+        const auto times = static_cast<int64_t>(1 + rng.below(3) * 40);
+        cluster_.tell("the disk of " + name_of(*machine) + " is " + std::to_string(times) + " times slower");
+        machine->disk_worker().set_slowness(times);
+        machine->helper_worker().set_slowness(times);
+      }
+      break;
+    }
+    case 6:
+      if (!has(Fault::kSlowNetwork)) break;
+      cluster_.network().set_slowness(rng.one_in(2) ? 1 : static_cast<int64_t>(1 + rng.below(200)));
+      cluster_.network().set_posts_in(rng.one_in(4) ? 2 : 40);
+      cluster_.tell("the network has another pace");
+      break;
+    case 7:
+      if (!has(Fault::kBrokenDisk) || spare || machine->paused() || machine->fault_planned()) break;
+      if (rng.one_in(2)) {
+        cluster_.tell("a sync of " + name_of(*machine) + " will fail");
+        machine->fail_next_sync();
+      } else {
+        cluster_.tell("the disk of " + name_of(*machine) + " is full");
+        machine->fill_disk();
+      }
+      break;
+    case 8: {
+      Machine* leader = cluster_.leader();
+      if (!has(Fault::kTransfers) || leader == nullptr || leader->paused()) break;
+      cluster_.tell(name_of(*leader) + " hands over");
+      probe("a leader was asked to hand over");
+      (void)cluster_.world().after(1us, &leader->loop(), [leader] {
+        if (leader->serves()) leader->node().reconfiguration().hand_over([](const Status&) {});
+      });
+      break;
+    }
+    default:
+      if (has(Fault::kMembers)) change_members();
+  }
+}
+
+// --- who belongs to it ------------------------------------------------------------------------------------------------------
+
+void Nemesis::change_members() {
+  if (changing_) return;
+  Machine* leader = cluster_.leader();
+  if (leader == nullptr) return;
+  base::Rng& rng = cluster_.world().rng();
+  const server::Membership& membership = leader->node().membership();
+  for (const auto& [id, member] : membership.members()) {
+    Machine* machine = cluster_.by_id(id);
+    if (machine == nullptr || machine->gone) return remove(id);  // One that never came, or never will.
+  }
+  if (membership.voter_count() >= 4 || (membership.voter_count() == 3 && rng.one_in(4))) {
+    auto member = membership.members().begin();
+    std::advance(member, rng.below(membership.members().size()));
+    return remove(member->first);
+  }
+  if (cluster_.machines().size() < kMachinesMax) add();
+}
+
+void Nemesis::add() {
+  Machine* through = any_server();
+  if (through == nullptr) return;
+  changing_ = true;
+  const std::string url = "http://10.0.0." + std::to_string(cluster_.machines().size() + 1) + ":2380";
+  server::Member member;
+  member.peer_urls = {url};
+  member.is_learner = true;
+  member.id = server::member_id({url}, "etcd-cluster", through->loop().unix_ns() / 1'000'000'000);
+  cluster_.tell("a learner is added through " + name_of(*through));
+  cluster_.call(
+      *through,
+      [member](server::Node& node, const Cluster::Reply& reply) {
+        node.reconfiguration().add(member, [reply](const Status& status) { reply(status, 0, {}); });
+      },
+      10s,
+      [this, member](const Answer& answer) {
+        changing_ = false;
+        if (answer.kind == Answer::kOk && !ended_) join(member.id, member.peer_urls.front());
+      });
+}
+
+void Nemesis::join(NodeId, const std::string& url) {
+  Machine* through = any_server();
+  if (through == nullptr) return;
+  std::string initial;
+  for (const auto& [id, member] : through->node().membership().members()) {
+    Machine* machine = cluster_.by_url(member.peer_urls.front());
+    const size_t number = machine != nullptr ? machine->number() : cluster_.machines().size();
+    initial += (initial.empty() ? "m" : ",m") + std::to_string(number) + "=" + member.peer_urls.front();
+  }
+  Machine& machine = cluster_.add_machine(initial);
+  VERIFY(machine.url() == url);
+  std::string why;
+  if (!machine.start(&why)) {
+    // Another change came between; nobody promised that it can join.
+    cluster_.tell(name_of(machine) + " could not join: " + why);
+    machine.gone = true;
+    return;
+  }
+  cluster_.tell(name_of(machine) + " joins");
+  changing_ = true;
+  promote(machine, 20);
+}
+
+void Nemesis::promote(Machine& machine, int tries) {
+  if (ended_ || tries == 0 || machine.gone) {
+    changing_ = false;
+    return;
+  }
+  (void)cluster_.world().after(500ms, [this, &machine, tries] {
+    Machine* through = any_server();
+    if (through == nullptr || machine.gone) return promote(machine, tries - 1);
+    cluster_.call(
+        *through,
+        [id = machine.id()](server::Node& node, const Cluster::Reply& reply) {
+          node.reconfiguration().promote(id, "", [reply](const Status& status) { reply(status, 0, {}); });
+        },
+        10s,
+        [this, &machine, tries](const Answer& answer) {
+          if (answer.kind != Answer::kOk) return promote(machine, tries - 1);
+          cluster_.tell(name_of(machine) + " is promoted");
+          probe("a learner was promoted");
+          changing_ = false;
+        });
+  });
+}
+
+void Nemesis::remove(NodeId id) {
+  Machine* through = any_server();
+  if (through == nullptr) return;
+  changing_ = true;
+  Machine* machine = cluster_.by_id(id);
+  cluster_.tell("member " + (machine == nullptr ? base::hex(id.value()) : std::to_string(machine->number())) + " is removed");
+  cluster_.call(
+      *through,
+      [id](server::Node& node, const Cluster::Reply& reply) {
+        node.reconfiguration().remove(id, [reply](const Status& status) { reply(status, 0, {}); });
+      },
+      10s,
+      [this, machine](const Answer& answer) {
+        changing_ = false;
+        if (answer.kind != Answer::kOk || machine == nullptr) return;
+        probe("a member was replaced");
+        // One that is up hears of it; one that is down need not come back.
+        if (!machine->up()) machine->gone = true;
+      });
+}
+
+void Nemesis::end() {
+  ended_ = true;
+  cluster_.tell("peace");
+  cluster_.network().heal();
+  cluster_.network().set_slowness(1);
+  cluster_.network().set_posts_in(40);
+  for (Machine* machine : cluster_.members()) {
+    if (machine->up() && machine->fault_planned()) machine->cut_power();
+    if (machine->paused()) machine->resume();
+    if (!machine->up()) {
+      cluster_.start(*machine);
+    } else {
+      machine->disk_worker().set_slowness(1);
+      machine->helper_worker().set_slowness(1);
+    }
+  }
+}
+
+}  // namespace sim
