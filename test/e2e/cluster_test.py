@@ -106,6 +106,19 @@ class ClusterTest(unittest.TestCase):
             self.assertEqual([p.name for p in Path(away.data_dir, "member", "snap").glob("*.snap.db")], [])
 
 
+class LogTest(unittest.TestCase):
+    def test_the_log_that_is_kept_is_bounded_by_bytes_too(self):
+        """Long before --snapshot-count entries: for a member that lags so much the others send the database."""
+        with harness.Member() as member:
+            big = "x" * 1_400_000
+            for i in range(26):
+                member.ctl("put", f"big{i % 4}", stdin=big)
+            self.assertTrue(member.log.wait_for("triggering snapshot", 30), member.log.text())
+            self.assertTrue(member.log.wait_for("compacted Raft logs", 30), member.log.text())
+            member.restart()
+            self.assertEqual(len(member.ctl("get", "big1", "--print-value-only").stdout), len(big) + 1)
+
+
 class PeerPortTest(unittest.TestCase):
     def test_requests_that_do_not_fit_hear_why(self):
         with harness.Member() as member:
