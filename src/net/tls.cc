@@ -415,6 +415,10 @@ class TlsStream final : public Stream {
     X509* const certificate = material_ != nullptr ? SSL_get0_peer_certificate(ssl_) : nullptr;
     if (certificate == nullptr) co_return Status();
     if (Status revoked = check_revoked(certificate); !revoked.ok()) co_return revoked;
+    // A resumed session's certificate was verified when it was new.
+    if (SSL_session_reused(ssl_) == 1 && X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0) {
+      co_return Status(Code::kUnavailable, verify_text(X509_V_ERR_CERT_HAS_EXPIRED));
+    }
     if (!material_->options().check_client_names) co_return Status();
     const TlsPeer names = names_of(certificate);
     if (names.ip_addresses.empty() && names.dns_names.empty()) co_return Status();

@@ -79,9 +79,30 @@ std::string serial_bytes(const ASN1_INTEGER* serial) {
   return out;
 }
 
+// What Go's crypto/tls offers and takes, in its order. OpenSSL's own lists are longer: RSA key exchange, SHA-224, finite fields.
+constexpr const char* kCipherSuites13 = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+constexpr const char* kCipherSuites =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
+    "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA";
+constexpr const char* kGroups = "X25519:P-256:P-384:P-521";
+constexpr const char* kSignatures =
+    "RSA-PSS+SHA256:ECDSA+SHA256:ed25519:RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512:ECDSA+SHA384:"
+    "ECDSA+SHA512";
+
+void set_algorithms(SSL_CTX* context) {
+  SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+  VERIFY(SSL_CTX_set_ciphersuites(context, kCipherSuites13) == 1);
+  VERIFY(SSL_CTX_set1_groups_list(context, kGroups) == 1);
+  VERIFY(SSL_CTX_set1_sigalgs_list(context, kSignatures) == 1);
+}
+
 // Go's names are the registry's, but for two old spellings. TLS 1.3's suites are not to be chosen, as in Go.
 void set_cipher_suites(SSL_CTX* context, const std::vector<std::string>& suites) {
-  if (suites.empty()) return;
+  if (suites.empty()) {
+    SSL_CTX_set_cipher_list(context, kCipherSuites);
+    return;
+  }
   std::string list;
   for (std::string suite : suites) {
     if (suite.ends_with("CHACHA20_POLY1305")) suite += "_SHA256";
@@ -92,7 +113,6 @@ void set_cipher_suites(SSL_CTX* context, const std::vector<std::string>& suites)
   if (list.empty() || SSL_CTX_set_cipher_list(context, list.c_str()) != 1) {
     SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);  // nothing is left of TLS 1.2
   }
-  SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE);
   ERR_clear_error();
 }
 
@@ -166,6 +186,7 @@ Status TlsMaterial::load_common(asio::ssl::context& context, const std::string& 
   SSL_CTX_set_min_proto_version(native, protocol_version(options_.version_min));
   SSL_CTX_set_max_proto_version(native, protocol_version(options_.version_max));
   SSL_CTX_set_options(native, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  set_algorithms(native);
   set_cipher_suites(native, options_.cipher_suites);
   SSL_CTX_set_cert_verify_callback(native, verify_chain, const_cast<TlsOptions*>(&options_));
   if (!options_.trusted_ca_file.empty()) {

@@ -19,6 +19,8 @@ namespace rpc {
 using base::Code;
 using base::Status;
 
+constexpr size_t kAcceptsPerTurn = 16;
+
 class Server::Impl {
  public:
   Impl(asio::io_context& home_io, std::vector<asio::io_context*> net, const base::Clock& c, ServerOptions defaults)
@@ -40,7 +42,9 @@ class Server::Impl {
   }
 
   asio::awaitable<void> accept(std::shared_ptr<net::Listener> listener, std::shared_ptr<const ServerOptions> port_options) {
-    while (!core->stopping.load(std::memory_order_relaxed)) {
+    for (size_t taken = 1; !core->stopping.load(std::memory_order_relaxed); ++taken) {
+      // A crowd in the kernel's queue: those who are in get their turn, or the newest would push out who is about to be served.
+      if (taken % kAcceptsPerTurn == 0) co_await asio::post(home, asio::use_awaitable);
       if (connections >= port_options->connections_max) {
         const bool room = co_await wait_for_room(port_options->connections_max);
         if (!room) break;

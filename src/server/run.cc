@@ -15,6 +15,7 @@
 #include "net/asio_loop.h"
 #include "net/listener.h"
 #include "net/spawn.h"
+#include "net/sys.h"
 #include "peer/http_transport.h"
 #include "rpc/server.h"
 #include "server/corruption_checker.h"
@@ -346,6 +347,7 @@ int Process::fail(const Status& status) {
 }
 
 int Process::run() {
+  net::raise_descriptor_limit();
   for (uint32_t i = 0; i < config_.net_threads; ++i) net_threads_.push_back(std::make_unique<net::LoopThread>("etcd-net"));
   Status status = bind();
   if (status.ok()) status = open();
