@@ -39,7 +39,6 @@ class SocketListener final : public Listener {
       socklen_t size = sizeof peer;
       const int fd = ::accept4(fd_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0) {
-        if (tcp_) tune_tcp(fd);
         Accepted accepted{Socket(fd), address_text(reinterpret_cast<sockaddr*>(&peer), size)};
         co_return std::move(accepted);
       }
@@ -158,6 +157,7 @@ Result<std::unique_ptr<Listener>> Listener::tcp(asio::io_context& loop, const st
     (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, host.empty() || host == "::" ? &off : &on, sizeof off);
   }
   if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0) return listen_error(text, "bind", fd);
+  tune_tcp(fd);  // What is accepted inherits it.
   if (::listen(fd, SOMAXCONN) != 0) return listen_error(text, "listen", fd);
   const uint16_t real_port = bound_port(fd);
   return std::unique_ptr<Listener>(

@@ -22,10 +22,25 @@ using base::Status;
 
 namespace {
 
+constexpr size_t kHelloBytesMax = 40 << 10;  // OpenSSL would hold 128 KiB for who only announces them
+
 // What OpenSSL reads from and writes to: a stream, and what was read of it before it was known to be TLS.
 struct Below {
+  // Looks at what a server reads first: a record's header and, if it is a hello, the message's. False: it announces too much.
+  bool see(const char* bytes, size_t size) {
+    while (size-- > 0 && head_size < head.size()) head[head_size++] = static_cast<unsigned char>(*bytes++);
+    return !announces_too_much();
+  }
+  bool announces_too_much() const {
+    return head_size == head.size() && head[0] == SSL3_RT_HANDSHAKE && hello_bytes() > kHelloBytesMax;
+  }
+  size_t hello_bytes() const { return size_t{head[6]} << 16 | size_t{head[7]} << 8 | head[8]; }
+
   Stream* stream;
   std::string first;
+  bool sees = false;
+  std::array<unsigned char, SSL3_RT_HEADER_LENGTH + SSL3_HM_HEADER_LENGTH> head{};
+  size_t head_size = 0;
 };
 
 int bio_write(BIO* bio, const char* from, int size) {
@@ -44,10 +59,14 @@ int bio_read(BIO* bio, char* to, int size) {
   if (!data->first.empty() && size > 0) {
     const size_t n = data->first.copy(to, static_cast<size_t>(size));
     data->first.erase(0, n);
+    (void)data->see(to, n);  // one byte: the head is not whole
     return static_cast<int>(n);
   }
   const IoResult result = below->try_read(to, static_cast<size_t>(size));
-  if (result.state == IoState::kDone) return static_cast<int>(result.bytes);
+  if (result.state == IoState::kDone) {
+    if (data->sees && data->head_size < data->head.size() && !data->see(to, result.bytes)) return -1;
+    return static_cast<int>(result.bytes);
+  }
   if (result.state == IoState::kEnd) return 0;
   if (result.state == IoState::kBlocked) BIO_set_retry_read(bio);
   return -1;
@@ -234,7 +253,7 @@ class TlsStream final : public Stream {
   TlsStream(std::unique_ptr<Stream> below, asio::ssl::context& context, bool server, const std::string& server_name,
             std::shared_ptr<const TlsMaterial> material = nullptr, bool or_clear_text = false)
       : below_(std::move(below)),
-        beneath_{below_.get(), {}},
+        beneath_{below_.get(), {}, server},
         material_(std::move(material)),
         ssl_(SSL_new(context.native_handle())),
         server_(server),
@@ -401,6 +420,11 @@ class TlsStream final : public Stream {
   }
 
   std::string handshake_error() const {
+    if (server_ && beneath_.announces_too_much()) {
+      ERR_clear_error();
+      return "tls: handshake message of length " + std::to_string(beneath_.hello_bytes()) + " bytes exceeds maximum of " +
+             std::to_string(kHelloBytesMax) + " bytes";
+    }
     const long verified = SSL_get_verify_result(ssl_);
     if (verified != X509_V_OK) {
       ERR_clear_error();

@@ -32,6 +32,7 @@ using base::Status;
 namespace {
 
 constexpr std::streamoff kFileBytesMax = 4 << 20;
+constexpr long kClientCertificateBytesMax = 32 << 10;  // with its chain; thousands may send one before they are known
 constexpr uint64_t kValidityYearsMax = 1000;
 
 template <class T, void (*release)(T*)>
@@ -56,12 +57,14 @@ Result<std::string> read_file(const std::string& path) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) return invalid("open " + path + ": " + errno_text());
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return invalid("read " + path + ": is a directory");
   file.seekg(0, std::ios::end);
   if (file.tellg() > kFileBytesMax) return invalid("read " + path + ": file too large");
   file.seekg(0);
   std::ostringstream text;
   text << file.rdbuf();
-  if (!file) return invalid("read " + path + ": is a directory");
+  if (!file) return invalid("read " + path + ": " + errno_text());
   return text.str();
 }
 
@@ -212,7 +215,9 @@ Status TlsMaterial::load() {
   if (require && options_.trusted_ca_file.empty()) SSL_CTX_set_default_verify_paths(native);
   constexpr unsigned char kSessionContext[] = "etcd";
   SSL_CTX_set_session_id_context(native, kSessionContext, sizeof kSessionContext - 1);
+  SSL_CTX_set_max_cert_list(native, kClientCertificateBytesMax);
   SSL_CTX_set_num_tickets(native, 1);
+  SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);  // A client resumes by its ticket; we keep nothing of it.
   set_alpn_http(server_, true);
 
   if (options_.trusted_ca_file.empty()) SSL_CTX_set_default_verify_paths(client_.native_handle());

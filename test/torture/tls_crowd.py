@@ -117,7 +117,10 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     hello = client_hello()
     kinds = [("silent", lambda _: b"", True), ("half a hello", lambda _: hello[:100], True),
-             ("half a handshake", lambda _: hello, True), ("random bytes", lambda _: os.urandom(200), True),
+             ("half a handshake", lambda _: hello, True),
+             ("announces a hello of 16 MiB", lambda _: b"\x16\3\1\x40\0\1\xff\xff\xff\3\3", True),
+             ("announces a hello of 40 KB", lambda _: b"\x16\3\1\x40\0\1\0\x9f\0\3\3" + b"x" * 16000, True),
+             ("random bytes", lambda _: os.urandom(200), True),
              ("HTTP on the TLS port", lambda _: HTTP, True), ("hello on the clear-text port", lambda _: hello, False)]
     kinds = [kind for kind in kinds if options.only in kind[0]]
     broken = []
