@@ -114,7 +114,7 @@ DEPS_BUILD := ca-certificates g++ pkg-config protobuf-compiler libprotobuf-dev l
 DEPS_TEST := $(DEPS_BUILD) doctest-dev python3 git procps openssl
 DEPS_BENCH := $(DEPS_TEST) nghttp2-client valgrind
 DEPS_FUZZ := $(DEPS_TEST) clang-19 libclang-rt-19-dev llvm-19
-DEPS_INTEROP := $(DEPS_TEST) curl python3-etcd3 python3-etcd3gw python3-prometheus-client debootstrap
+DEPS_INTEROP := $(DEPS_TEST) curl python3-etcd3 python3-etcd3gw python3-prometheus-client sslscan debootstrap
 
 # $(call install,PACKAGES): what is missing of them. The package lists are fetched only if the first try fails.
 install = @has() { [ "$$(dpkg-query -W -f '$${db:Status-Status}' "$$1" 2>/dev/null)" = installed ]; }; \

@@ -397,6 +397,7 @@ class TlsStream final : public Stream {
     if (server_name.empty()) return;
     if (not_an_address) {
       SSL_set_tlsext_host_name(ssl_, server_name.c_str());
+      SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);  // as Go
       (void)SSL_set1_host(ssl_, server_name.c_str());
     } else {
       (void)X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), server_name.c_str());

@@ -82,7 +82,7 @@ std::string serial_bytes(const ASN1_INTEGER* serial) {
   return out;
 }
 
-// What Go's crypto/tls offers and takes, in its order. OpenSSL's own lists are longer: RSA key exchange, SHA-224, finite fields.
+// What Go offers and takes, in its order. OpenSSL's own lists are longer: RSA key exchange, SHA-224, finite fields.
 constexpr const char* kCipherSuites13 = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 constexpr const char* kCipherSuites =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"

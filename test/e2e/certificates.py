@@ -37,7 +37,8 @@ class Authority:
         """A revocation list in DER that names these certificates."""
         index, config, crl = (self.folder / f"{self.name}.{end}" for end in ("index", "cnf", "crl"))
         index.write_text("")
-        config.write_text(f"[ca]\ndefault_ca=x\n[x]\ndatabase={index}\ndefault_md=sha256\ndefault_crl_days=30\n")
+        config.write_text(f"[ca]\ndefault_ca=x\n[x]\ndatabase={index}\ndefault_md=sha256\ndefault_crl_days=30\n"
+                          "crl_extensions=y\n[y]\nauthorityKeyIdentifier=keyid:always\n")
         common = ("-config", config, "-cert", self.file, "-keyfile", self.key)
         for file in files:
             openssl("ca", *common, "-revoke", file)

@@ -139,8 +139,8 @@ def main():
                 status = Path(f"/proc/{member.process.pid}/status").read_text(encoding="ascii")
                 peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
             worst = max(served.times)
-            print(f"{name}: {options.size} opened in {opening:.1f} s, the last closed {closing:.1f} s later, {left} left; peak RSS "
-                  f"{peak:.0f} MB; {len(served.times)} proper requests meanwhile, the slowest {worst * 1000:.0f} ms, "
+            print(f"{name}: {options.size} opened in {opening:.1f} s, the last closed {closing:.1f} s later, {left} left; "
+                  f"peak RSS {peak:.0f} MB; {len(served.times)} proper requests meanwhile, the slowest {worst * 1000:.0f} ms, "
                   f"{len(served.failures)} failed {served.failures[:1] or ''}", flush=True)
             for wrong, text in ((left, "not closed at the deadline"), (peak > RSS_MB_MAX, "too much memory"),
                                 (worst > SERVED_SECONDS_MAX, "a proper client waited"), (served.failures, "a request failed")):

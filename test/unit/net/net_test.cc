@@ -2,6 +2,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -81,6 +82,9 @@ void make_certificate(asio::ssl::context& server, asio::ssl::context& client) {
   X509_NAME* name = X509_get_subject_name(certificate);
   X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
   X509_set_issuer_name(certificate, name);
+  X509_EXTENSION* names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "DNS:localhost");
+  X509_add_ext(certificate, names, -1);
+  X509_EXTENSION_free(names);
   X509_sign(certificate, key, EVP_sha256());
   SSL_CTX_use_certificate(server.native_handle(), certificate);
   SSL_CTX_use_PrivateKey(server.native_handle(), key);
