@@ -32,6 +32,6 @@ class Socket {
 // connect_tcp() of stream.h before it is a stream: non-blocking, TCP_NODELAY and keepalive on. Errors as there, except
 // kResourceExhausted when this process or host has no descriptor, memory or port left for it.
 asio::awaitable<base::Result<Socket>> connect_socket(asio::io_context& loop, std::string host, uint16_t port,
-                                                     base::Instant deadline);
+                                                     base::Instant deadline, std::string from = {});
 
 }  // namespace net

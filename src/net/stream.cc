@@ -139,7 +139,8 @@ struct Target {
   sockaddr_storage address{};
   socklen_t size = 0;
   bool tcp = false;
-  std::string text;  // "dial tcp 127.0.0.1:1"
+  std::string text;              // "dial tcp 127.0.0.1:1"
+  asio::ip::tcp::endpoint from;  // port 0; unspecified: the kernel chooses
 };
 
 using Descriptor = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
@@ -171,6 +172,10 @@ asio::awaitable<Result<Socket>> dial(asio::io_context& loop, Target target, base
   Socket socket(::socket(target.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (socket.fd() < 0) co_return dial_error(target, "socket", errno);
   if (target.tcp) tune_tcp(socket.fd());
+  if (!target.from.address().is_unspecified() &&
+      ::bind(socket.fd(), target.from.data(), static_cast<socklen_t>(target.from.size())) != 0) {
+    co_return dial_error(target, "bind", errno);
+  }
   if (::connect(socket.fd(), reinterpret_cast<const sockaddr*>(&target.address), target.size) == 0) co_return std::move(socket);
   if (errno != EINPROGRESS) co_return dial_error(target, "connect", errno);
   Descriptor waiting(loop, socket.fd());
@@ -210,16 +215,21 @@ void Socket::close() {
 }
 
 asio::awaitable<Result<Socket>> connect_socket(asio::io_context& loop, std::string host, uint16_t port,
-                                               base::Instant deadline) {
+                                               base::Instant deadline, std::string from) {
+  asio::error_code no_address;
+  const asio::ip::address own = from.empty() ? asio::ip::address() : asio::ip::make_address(from, no_address);
+  if (no_address) co_return Status(Code::kInvalidArgument, "address " + from + ": no IP address");
   auto addresses = co_await resolve(loop, host, port);
   if (!addresses.ok()) co_return Status(Code::kUnavailable, "dial tcp: " + std::string(addresses.status().text()));
   Status last(Code::kUnavailable, "dial tcp: lookup " + host + ": no such host");
   for (const asio::ip::tcp::endpoint& endpoint : *addresses) {
     Target target;
     target.tcp = true;
+    target.from = asio::ip::tcp::endpoint(own, 0);
     target.size = static_cast<socklen_t>(endpoint.size());
     std::memcpy(&target.address, endpoint.data(), endpoint.size());
-    target.text = "dial tcp " + address_text(endpoint.data(), target.size);
+    const std::string ours = address_text(target.from.data(), static_cast<socklen_t>(target.from.size())) + "->";
+    target.text = "dial tcp " + (from.empty() ? std::string() : ours) + address_text(endpoint.data(), target.size);
     Result<Socket> socket = co_await dial(loop, std::move(target), deadline);
     if (socket.ok()) co_return std::move(*socket);
     last = socket.status();
@@ -228,8 +238,8 @@ asio::awaitable<Result<Socket>> connect_socket(asio::io_context& loop, std::stri
 }
 
 asio::awaitable<Result<std::unique_ptr<Stream>>> connect_tcp(asio::io_context& loop, std::string host, uint16_t port,
-                                                             base::Instant deadline) {
-  Result<Socket> socket = co_await connect_socket(loop, std::move(host), port, deadline);
+                                                             base::Instant deadline, std::string from) {
+  Result<Socket> socket = co_await connect_socket(loop, std::move(host), port, deadline, std::move(from));
   if (!socket.ok()) co_return Status(Code::kUnavailable, std::string(socket.status().text()));
   std::string peer = peer_text(socket->fd());
   co_return make_socket_stream(loop, socket->release(), std::move(peer));

@@ -69,9 +69,10 @@ class Stream {
 };
 
 // `to` may be a numeric address or a name. Tries each address until one connects or `deadline` passes. TCP_NODELAY and
-// keepalive are on. Errors as Go words them: "dial tcp 127.0.0.1:1: connect: connection refused".
+// keepalive are on. `from`: a numeric address of ours; empty: the kernel chooses. Errors as Go words them: "dial tcp
+// 127.0.0.1:1: connect: connection refused".
 asio::awaitable<base::Result<std::unique_ptr<Stream>>> connect_tcp(asio::io_context& loop, std::string host, uint16_t port,
-                                                                   base::Instant deadline);
+                                                                   base::Instant deadline, std::string from = {});
 asio::awaitable<base::Result<std::unique_ptr<Stream>>> connect_unix(asio::io_context& loop, std::string path,
                                                                     base::Instant deadline);
 

@@ -202,6 +202,24 @@ TlsPeer names_of(X509* certificate) {
   return out;
 }
 
+// What Go says of a certificate for others than `host`.
+std::string other_name_text(X509* certificate, const std::string& host) {
+  const TlsPeer names = names_of(certificate);
+  asio::error_code not_an_address;
+  (void)asio::ip::make_address(host, not_an_address);
+  const std::vector<std::string>& valid = not_an_address ? names.dns_names : names.ip_addresses;
+  if (!valid.empty()) {
+    std::string list;
+    for (const std::string& name : valid) list += (list.empty() ? "" : ", ") + name;
+    return "x509: certificate is valid for " + list + ", not " + host;
+  }
+  if (!not_an_address) return "x509: cannot validate certificate for " + host + " because it doesn't contain any IP SANs";
+  if (X509_check_host(certificate, host.c_str(), host.size(), X509_CHECK_FLAG_ALWAYS_CHECK_SUBJECT, nullptr) == 1) {
+    return "x509: certificate relies on legacy Common Name field, use SANs instead";
+  }
+  return "x509: certificate is not valid for any names, but wanted to match " + host;
+}
+
 std::string hex(std::string_view bytes) {
   std::string out;
   for (const char c : bytes) {
@@ -395,9 +413,13 @@ class TlsStream final : public Stream {
     asio::error_code not_an_address;
     (void)asio::ip::make_address(server_name, not_an_address);
     if (server_name.empty()) return;
+    asked_ = server_name;
+    SSL_set_app_data(ssl_, this);
+    SSL_set_verify(ssl_, SSL_get_verify_mode(ssl_), keep_misnamed);
+    // As Go: a name in the subject counts for nothing, a wildcard is a whole label.
+    SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (not_an_address) {
       SSL_set_tlsext_host_name(ssl_, server_name.c_str());
-      SSL_set_hostflags(ssl_, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);  // as Go
       (void)SSL_set1_host(ssl_, server_name.c_str());
     } else {
       (void)X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), server_name.c_str());
@@ -426,18 +448,18 @@ class TlsStream final : public Stream {
       return "tls: handshake message of length " + std::to_string(beneath_.hello_bytes()) + " bytes exceeds maximum of " +
              std::to_string(kHelloBytesMax) + " bytes";
     }
-    const long verified = SSL_get_verify_result(ssl_);
+    const long verified = SSL_get_verify_mode(ssl_) == SSL_VERIFY_NONE ? X509_V_OK : SSL_get_verify_result(ssl_);
     if (verified != X509_V_OK) {
       ERR_clear_error();
-      return verify_text(verified);
+      return misnamed_.empty() ? verify_text(verified) : "tls: failed to verify certificate: " + misnamed_;
     }
     if (ERR_peek_last_error() == 0) return "EOF";  // the peer left in the middle, as Go words it
     return ssl_error_text();
   }
 
-  // What is left to check once the handshake is done.
+  // What is left for a server to check once the handshake is done.
   asio::awaitable<Status> admit_client() {
-    X509* const certificate = material_ != nullptr ? SSL_get0_peer_certificate(ssl_) : nullptr;
+    X509* const certificate = server_ && material_ != nullptr ? SSL_get0_peer_certificate(ssl_) : nullptr;
     if (certificate == nullptr) co_return Status();
     if (Status revoked = check_revoked(certificate); !revoked.ok()) co_return revoked;
     // A resumed session's certificate was verified when it was new.
@@ -475,6 +497,18 @@ class TlsStream final : public Stream {
     return Status();
   }
 
+  // The certificate of a failed handshake is seen here only.
+  static int keep_misnamed(int verified, X509_STORE_CTX* chain) {
+    const int why = X509_STORE_CTX_get_error(chain);
+    if (verified == 1 || (why != X509_V_ERR_HOSTNAME_MISMATCH && why != X509_V_ERR_IP_ADDRESS_MISMATCH)) return verified;
+    const auto* ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    auto* stream = static_cast<TlsStream*>(SSL_get_app_data(ssl));
+    stream->misnamed_ = other_name_text(X509_STORE_CTX_get0_cert(chain), stream->asked_);
+    return verified;
+  }
+
+  std::string asked_;     // the server's name or address
+  std::string misnamed_;  // why its certificate is not for that
   static constexpr char kHandshakeRecord = 0x16;
 
   std::unique_ptr<Stream> below_;
@@ -515,6 +549,12 @@ std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, std::shar
 
 std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, asio::ssl::context& context, std::string server_name) {
   return std::make_unique<TlsStream>(std::move(below), context, false, server_name);
+}
+
+std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material,
+                                        std::string server_name) {
+  asio::ssl::context& context = material->client();
+  return std::make_unique<TlsStream>(std::move(below), context, false, server_name, std::move(material));
 }
 
 void set_alpn_http(asio::ssl::context& context, bool server) {

@@ -22,6 +22,9 @@ std::unique_ptr<Stream> make_tls_server(std::unique_ptr<Stream> below, std::shar
                                         bool or_clear_text = false);
 // `server_name`: sent as SNI (when not an address) and checked against the certificate when the context verifies the peer.
 std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, asio::ssl::context& context, std::string server_name);
+// With what files say of those who dial.
+std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material,
+                                        std::string server_name);
 
 // Client: offers "h2", as gRPC's do. Server: HTTP/1.1 with those who speak it, since over HTTP/2 there is nothing but gRPC;
 // h2 with the others; nobody else, as Go.

@@ -85,17 +85,15 @@ std::string_view Answer::find(std::string_view name) const {
   return {};
 }
 
-asio::awaitable<Result<Answer>> fetch(asio::io_context& loop, Question question, base::Instant deadline) {
-  Result<std::unique_ptr<net::Stream>> dialled = Status(Code::kUnavailable, "not dialled");
-  if (question.address.is_unix)
-    dialled = co_await net::connect_unix(loop, question.address.host, deadline);
-  else
-    dialled = co_await net::connect_tcp(loop, question.address.host, question.address.port, deadline);
+asio::awaitable<Result<Answer>> fetch(asio::io_context& loop, DialOptions how, Question question, base::Instant deadline) {
+  const std::unique_ptr<Dialer> dialer = make_dialer(loop, std::move(how));
+  Result<std::unique_ptr<net::Stream>> dialled = co_await dialer->dial(question.address, deadline);
   if (!dialled.ok()) co_return dialled.status();
   std::shared_ptr<net::Stream> stream = std::move(*dialled);
   Deadline watch(loop, deadline, stream);
+  Status sent = co_await stream->handshake();
   std::string bytes = request_bytes(question);
-  Status sent = co_await stream->write_all(bytes);
+  if (sent.ok()) sent = co_await stream->write_all(bytes);
   Result<Answer> answer = sent.ok() ? Result<Answer>(Answer()) : Result<Answer>(sent);
   if (sent.ok()) answer = co_await read_answer(stream.get(), question.method);
   stream->close();
@@ -104,17 +102,17 @@ asio::awaitable<Result<Answer>> fetch(asio::io_context& loop, Question question,
 }
 
 namespace {
-asio::awaitable<void> fetch_into(asio::io_context* loop, Question question, base::Instant deadline,
+asio::awaitable<void> fetch_into(asio::io_context* loop, DialOptions how, Question question, base::Instant deadline,
                                  std::optional<Result<Answer>>* out) {
-  out->emplace(co_await fetch(*loop, std::move(question), deadline));
+  out->emplace(co_await fetch(*loop, std::move(how), std::move(question), deadline));
 }
 }  // namespace
 
-Result<Answer> fetch_blocking(Question question, base::Duration timeout) {
+Result<Answer> fetch_blocking(DialOptions how, Question question, base::Duration timeout) {
   asio::io_context loop{1};
   std::optional<Result<Answer>> answer;
   const base::Instant deadline = base::RealClock().now() + timeout;
-  net::spawn(loop.get_executor(), "fetch", fetch_into(&loop, std::move(question), deadline, &answer));
+  net::spawn(loop.get_executor(), "fetch", fetch_into(&loop, std::move(how), std::move(question), deadline, &answer));
   loop.run();
   VERIFY(answer.has_value());
   return std::move(*answer);

@@ -13,22 +13,15 @@
 #include "base/status.h"
 #include "http1/parser.h"
 #include "net/stream.h"
+#include "peer/dialer.h"
 
 namespace peer {
 
 inline constexpr size_t kFetchAnswerBytesMax = 4u << 20;
 inline constexpr size_t kFetchReadBytes = 16u << 10;
 
-// Where the other member listens. TLS comes through another way to dial.
-struct Address {
-  std::string host;  // a name or a number; of a unix socket its path
-  uint16_t port = 0;
-  bool is_unix = false;
-  std::string authority;  // for the Host field: "127.0.0.1:2380"
-};
-
 struct Question {
-  Address address;
+  PeerUrl address;
   std::string method = "GET";
   std::string target = "/";
   http1::Fields fields;
@@ -46,9 +39,9 @@ struct Answer {
 
 // Errors: kUnavailable with Go's text of what failed; kDeadlineExceeded `context deadline exceeded`; kInvalidArgument for an
 // answer that is not HTTP; kResourceExhausted for one over kFetchAnswerBytesMax. Any HTTP status is an answer.
-asio::awaitable<base::Result<Answer>> fetch(asio::io_context& loop, Question question, base::Instant deadline);
+asio::awaitable<base::Result<Answer>> fetch(asio::io_context& loop, DialOptions how, Question question, base::Instant deadline);
 
 // The same before there is a loop: blocks the calling thread.
-base::Result<Answer> fetch_blocking(Question question, base::Duration timeout);
+base::Result<Answer> fetch_blocking(DialOptions how, Question question, base::Duration timeout);
 
 }  // namespace peer

@@ -131,6 +131,12 @@ std::optional<PeerUrl> parse_peer_url(std::string_view url) {
   PeerUrl out;
   out.scheme = url.substr(0, scheme_end);
   url.remove_prefix(scheme_end + 3);
+  if (out.is_unix()) {
+    if (url.empty()) return std::nullopt;
+    out.authority = url;
+    out.host = url.substr(0, url.rfind(':'));
+    return out;
+  }
   const std::string_view authority = url.substr(0, url.find('/'));
   const size_t colon = authority.rfind(':');
   if (colon == std::string_view::npos) return std::nullopt;

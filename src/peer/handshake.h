@@ -62,11 +62,14 @@ std::optional<int> compare_minor(std::string_view a, std::string_view b);
 enum class StreamAnswer { kOpen, kRemoved, kNo };
 StreamAnswer judge_stream_answer(int status);
 
-// "http://host:port[/]" apart; nullopt: no such URL.
+// "http://host:port[/]" apart; of a unix socket's URL all behind the slashes is its path. nullopt: no such URL.
 struct PeerUrl {
   std::string scheme, host;
   uint16_t port = 0;
-  std::string authority;  // for the Host field
+  std::string authority;  // for the Host field; a unix socket's path
+
+  bool is_unix() const { return scheme.starts_with("unix"); }
+  bool is_tls() const { return scheme == "https" || scheme == "unixs"; }
 };
 std::optional<PeerUrl> parse_peer_url(std::string_view url);
 

@@ -7,22 +7,7 @@ using base::Code;
 using base::Result;
 using base::Status;
 
-class TcpDialer final : public Dialer {
- public:
-  explicit TcpDialer(asio::io_context& loop) : loop_(loop) {}
-  asio::awaitable<Result<std::unique_ptr<net::Stream>>> dial(PeerUrl url, base::Instant deadline) override {
-    if (url.scheme == "unix") co_return co_await net::connect_unix(loop_, url.authority, deadline);
-    if (url.scheme == "http") co_return co_await net::connect_tcp(loop_, url.host, url.port, deadline);
-    co_return Status(Code::kUnimplemented, "peer URLs of scheme " + url.scheme + " are not part of this version yet");
-  }
-
- private:
-  asio::io_context& loop_;
-};
-
 }  // namespace
-
-std::unique_ptr<Dialer> make_tcp_dialer(asio::io_context& loop) { return std::make_unique<TcpDialer>(loop); }
 
 asio::awaitable<Status> HttpClient::open(std::string url, base::Duration timeout) {
   stream_.reset();
@@ -40,7 +25,10 @@ asio::awaitable<Status> HttpClient::open(std::string url, base::Duration timeout
   parser_ = std::make_unique<http1::Parser>(http1::Role::kClient, limits);
   buffer_.resize(kClientReadBytes);
   unparsed_ = {};
-  co_return co_await stream_->handshake();
+  timers_.arm(timer_, timers_.clock().now() + kHandshakeTimeout);
+  Status shaken = co_await stream_->handshake();
+  timers_.disarm(timer_);
+  co_return timed_out_ ? Status(Code::kDeadlineExceeded, "net/http: TLS handshake timeout") : shaken;
 }
 
 void HttpClient::close() {

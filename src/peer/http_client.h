@@ -14,18 +14,9 @@
 #include "http1/writer.h"
 #include "net/stream.h"
 #include "net/timer_queue.h"
-#include "peer/handshake.h"
+#include "peer/dialer.h"
 
 namespace peer {
-
-// Opens connections; TLS is the dialer's business. Errors as Go words them.
-class Dialer {
- public:
-  virtual ~Dialer() = default;
-  virtual asio::awaitable<base::Result<std::unique_ptr<net::Stream>>> dial(PeerUrl url, base::Instant deadline) = 0;
-};
-// TCP and nothing else: kUnimplemented for https. `loop` outlives it.
-std::unique_ptr<Dialer> make_tcp_dialer(asio::io_context& loop);
 
 inline constexpr size_t kClientReadBytes = 64 * 1024;    // one read
 inline constexpr size_t kAnswerBodyBytesMax = 64 << 10;  // of answers that are kept
@@ -38,6 +29,7 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
+  // `timeout`: until connected; TLS may take kHandshakeTimeout more.
   asio::awaitable<base::Status> open(std::string url, base::Duration timeout);
   bool is_open() const { return stream_ != nullptr && !stream_->closed(); }
   // Ends what is under way with kCancelled. Idempotent.

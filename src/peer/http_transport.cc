@@ -25,8 +25,8 @@ bool is_plain_append_answer(const RaftMessage& message) { return message.type ==
 }  // namespace
 
 HttpTransport::HttpTransport(asio::io_context& loop, const base::Clock& clock, Dialer& dialer, Metrics& metrics, Identity us,
-                             base::Duration dial_timeout)
-    : shared_(std::make_shared<Shared>(loop, clock, dialer, metrics, std::move(us), dial_timeout)) {}
+                             Timeouts timeouts)
+    : shared_(std::make_shared<Shared>(loop, clock, dialer, metrics, std::move(us), timeouts)) {}
 
 HttpTransport::~HttpTransport() = default;
 

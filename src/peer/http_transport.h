@@ -21,9 +21,9 @@ inline constexpr size_t kRemotesMax = 16;
 
 class HttpTransport final : public Transport {
  public:
-  // All but `us` outlive it; the loop must have run dry of it before (stop()). `dial_timeout`: 1 s + election timeout.
+  // All but `us` outlive it; the loop must have run dry of it before (stop()).
   HttpTransport(asio::io_context& loop, const base::Clock& clock, Dialer& dialer, Metrics& metrics, Identity us,
-                base::Duration dial_timeout);
+                Timeouts timeouts);
   ~HttpTransport() override;
 
   void start(Events& events) override;

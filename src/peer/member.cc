@@ -259,7 +259,7 @@ asio::awaitable<void> Member::write_stream(std::shared_ptr<Member>, std::shared_
     net::Timer stall{[](void* at) { static_cast<Deadlines*>(at)->writer.outlet->cut(); }, this};
   } deadlines(*writer);
   net::TimerQueue& timers = shared_->timers;
-  timers.arm(deadlines.beat, shared_->now() + kLinkHeartbeat);
+  timers.arm(deadlines.beat, shared_->now() + shared_->timeouts.heartbeat());
   std::string out;
   Status written;
   while (written.ok() && !writer->ended) {
@@ -270,7 +270,7 @@ asio::awaitable<void> Member::write_stream(std::shared_ptr<Member>, std::shared_
     out.clear();
     if (std::exchange(writer->beat, false)) {
       writer->frames.append_heartbeat(out);
-      timers.arm(deadlines.beat, shared_->now() + kLinkHeartbeat);
+      timers.arm(deadlines.beat, shared_->now() + shared_->timeouts.heartbeat());
     }
     while (!writer->queue.empty() && out.size() < kWriteBytes) {
       writer->queue_bytes -= wire::held_bytes(writer->queue.front());
@@ -278,7 +278,7 @@ asio::awaitable<void> Member::write_stream(std::shared_ptr<Member>, std::shared_
       writer->queue.pop_front();
     }
     sent_bytes_.add(out.size());
-    timers.arm(deadlines.stall, shared_->now() + kStreamStall);
+    timers.arm(deadlines.stall, shared_->now() + shared_->timeouts.write);
     written = co_await writer->outlet->write(out);
     timers.disarm(deadlines.stall);
   }
@@ -318,7 +318,7 @@ asio::awaitable<void> Member::work_pipeline(std::shared_ptr<Member>) {
     pipeline_.pop_front();
     const std::string used = url();
     Status sent;
-    if (!client.is_open()) sent = co_await client.open(used, shared_->dial_timeout);
+    if (!client.is_open()) sent = co_await client.open(used, shared_->timeouts.dial);
     if (sent.ok()) sent = co_await post_message(client, message);
     if (closed_) break;
     if (sent.ok()) {
@@ -340,8 +340,8 @@ asio::awaitable<Status> Member::post_message(HttpClient& client, const RaftMessa
   wire::append_message(message, body);
   const size_t bytes = body.size();
   http1::Fields fields = request_fields(shared_->us, std::nullopt, "application/protobuf");
-  Status sent = co_await client.request("POST", "/raft", std::move(fields), bytes, kStreamStall);
-  if (sent.ok()) sent = co_await client.write(std::move(body), kStreamStall);
+  Status sent = co_await client.request("POST", "/raft", std::move(fields), bytes, shared_->timeouts.write);
+  if (sent.ok()) sent = co_await client.write(std::move(body), shared_->timeouts.write);
   if (!sent.ok()) co_return sent;
   Result<HttpClient::Answer> answer = co_await client.answer(kPipelineTimeout);
   if (!answer.ok()) co_return answer.status();
@@ -381,7 +381,7 @@ asio::awaitable<void> Member::post_snapshot(std::shared_ptr<Member>, RaftMessage
   const base::Instant began = shared_->now();
   metrics.snapshot_send_inflights.with({name()}).add(1);
   base::log::info("sending database snapshot", {{"snapshot-index", index}, {"remote-peer-id", name()}});
-  Status sent = co_await client.open(used, shared_->dial_timeout);
+  Status sent = co_await client.open(used, shared_->timeouts.dial);
   if (sent.ok()) sent = co_await send_database(client, message, *body);
   body.reset();
   metrics.snapshot_send_inflights.with({name()}).add(-1);
@@ -481,13 +481,13 @@ asio::awaitable<void> Member::read_streams(std::shared_ptr<Member>, Channel chan
 }
 
 asio::awaitable<Status> Member::read_stream(Channel channel, HttpClient& client, std::string url, bool* was_open) {
-  Status status = co_await client.open(url, shared_->dial_timeout);
+  Status status = co_await client.open(url, shared_->timeouts.dial);
   if (!status.ok()) co_return status;
   http1::Fields fields = request_fields(shared_->us, id_, {});
   std::string path = std::string(kStreamPrefix) + std::string(path_of(channel)) + "/" + base::hex(shared_->us.self.value());
-  status = co_await client.request("GET", std::move(path), std::move(fields), 0, kStreamStall);
+  status = co_await client.request("GET", std::move(path), std::move(fields), 0, shared_->timeouts.write);
   if (!status.ok()) co_return status;
-  Result<http1::Event> event = co_await client.next(kStreamStall);
+  Result<http1::Event> event = co_await client.next(shared_->timeouts.read);
   if (!event.ok()) co_return event.status();
   const int answered = client.head().status;
   const StreamAnswer meaning = judge_stream_answer(answered);
@@ -526,7 +526,7 @@ asio::awaitable<Status> Member::listen(Channel channel, HttpClient& client) {
   std::vector<RaftMessage> messages;
   uint64_t counted = client.bytes_received();
   for (;;) {
-    Result<http1::Event> event = co_await client.next(kStreamStall);
+    Result<http1::Event> event = co_await client.next(shared_->timeouts.read);
     if (!event.ok()) co_return event.status();
     if (*event == http1::Event::kEnd) co_return Status(Code::kOutOfRange, "EOF");
     if (*event != http1::Event::kBody) continue;
@@ -552,14 +552,14 @@ asio::awaitable<void> Member::probe(std::shared_ptr<Member>) {
   std::unique_ptr<HttpClient> client;
   base::Instant reported{};
   while (!closed_) {
-    co_await pause_for(kProbeInterval);
+    co_await pause_for(shared_->timeouts.probe_interval());
     if (closed_) break;
     if (client == nullptr || !client->is_open()) client = std::make_unique<HttpClient>(shared_->dialer, shared_->timers);
     base::Duration round_trip{0}, drift{0};
     Status probed;
     {
       const Listed listed(clients_, client.get());
-      if (!client->is_open()) probed = co_await client->open(url(), shared_->dial_timeout);
+      if (!client->is_open()) probed = co_await client->open(url(), shared_->timeouts.dial);
       if (probed.ok()) probed = co_await probe_once(*client, &round_trip, &drift);
     }
     if (closed_) break;

@@ -21,19 +21,16 @@
 
 namespace peer {
 
-inline constexpr size_t kStreamQueueMessagesMax = 4096;        // waiting for one stream, as in etcd
-inline constexpr size_t kStreamQueueBytesMax = 64u << 20;      // the same in bytes; one message always fits
-inline constexpr size_t kPipelineQueueMax = 64;                // waiting for POST /raft
-inline constexpr int kPipelineWorkersMax = 4;                  // POSTs under way at once
-inline constexpr int kSnapshotsToMemberMax = 2;                // databases on their way to one member
-inline constexpr size_t kWriteBytes = 256 * 1024;              // frames made before the socket is asked again
-inline constexpr auto kStreamStall = std::chrono::seconds(5);  // one read or write of a stream
-inline constexpr auto kLinkHeartbeat = std::chrono::milliseconds(5000 / 3);
+inline constexpr size_t kStreamQueueMessagesMax = 4096;               // waiting for one stream, as in etcd
+inline constexpr size_t kStreamQueueBytesMax = 64u << 20;             // the same in bytes; one message always fits
+inline constexpr size_t kPipelineQueueMax = 64;                       // waiting for POST /raft
+inline constexpr int kPipelineWorkersMax = 4;                         // POSTs under way at once
+inline constexpr int kSnapshotsToMemberMax = 2;                       // databases on their way to one member
+inline constexpr size_t kWriteBytes = 256 * 1024;                     // frames made before the socket is asked again
 inline constexpr auto kRetryStream = std::chrono::milliseconds(100);  // from one attempt to the next
 inline constexpr auto kPipelineTimeout = std::chrono::seconds(10);    // a POST's answer: applying may hold it up
 inline constexpr auto kSnapshotStall = std::chrono::seconds(30);      // one write of a database
 inline constexpr auto kSnapshotAnswerTimeout = std::chrono::minutes(30);
-inline constexpr auto kProbeInterval = std::chrono::seconds(4);
 inline constexpr auto kProbeTimeout = std::chrono::seconds(5);
 inline constexpr auto kProbeReportInterval = std::chrono::seconds(30);  // between lines about one member
 inline constexpr auto kClockDriftMax = std::chrono::seconds(1);
@@ -49,16 +46,26 @@ class Outlet {
   virtual void on_closed(std::function<void()> callback) = 0;
 };
 
+// How long things between members may take.
+struct Timeouts {
+  base::Duration dial = std::chrono::seconds(2);   // 1 s + election timeout
+  base::Duration read = std::chrono::seconds(5);   // without a byte on a stream
+  base::Duration write = std::chrono::seconds(5);  // of one write to a stream
+
+  base::Duration heartbeat() const { return read / 3; }  // on a stream that has nothing else
+  base::Duration probe_interval() const { return read - std::chrono::seconds(1); }
+};
+
 // What all members share; outlives their coroutines.
 struct Shared {
-  Shared(asio::io_context& l, const base::Clock& c, Dialer& d, Metrics& m, Identity i, base::Duration t)
-      : loop(l), timers(l, c), dialer(d), metrics(m), us(std::move(i)), dial_timeout(t), gate(l) {}
+  Shared(asio::io_context& l, const base::Clock& c, Dialer& d, Metrics& m, Identity i, Timeouts t)
+      : loop(l), timers(l, c), dialer(d), metrics(m), us(std::move(i)), timeouts(t), gate(l) {}
   asio::io_context& loop;
   net::TimerQueue timers;
   Dialer& dialer;
   Metrics& metrics;
   const Identity us;
-  const base::Duration dial_timeout;
+  const Timeouts timeouts;
   net::Gate gate;
   Events* events = nullptr;  // null: stopped
 

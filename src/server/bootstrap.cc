@@ -235,25 +235,14 @@ Result<Bootstrap> join_cluster(const Config& config, std::vector<Member> members
 
 }  // namespace
 
-peer::Address peer_address(const Url& url) {
-  peer::Address address;
-  address.is_unix = url.is_unix();
-  address.host = url.is_unix() ? url.address() : url.hostname();
-  if (!url.is_unix()) {
-    Result<uint16_t> port = url.port_number();
-    address.port = port.ok() ? *port : 0;
-  }
-  address.authority = url.host;
-  return address;
-}
-
-AskPeer ask_over_http() {
-  return [](const Url& url, const std::string& path, base::Duration timeout) -> Result<peer::Answer> {
-    if (url.is_tls()) return Status(Code::kUnimplemented, "TLS between members is not part of this version yet");
+AskPeer ask_over_http(peer::DialOptions how) {
+  return [how = std::move(how)](const Url& url, const std::string& path, base::Duration timeout) -> Result<peer::Answer> {
+    std::optional<peer::PeerUrl> where = peer::parse_peer_url(url.text);
+    if (!where) return invalid("no URL of a member: " + url.text);
     peer::Question question;
-    question.address = peer_address(url);
+    question.address = std::move(*where);
     question.target = path;
-    return peer::fetch_blocking(std::move(question), timeout);
+    return peer::fetch_blocking(how, std::move(question), timeout);
   };
 }
 

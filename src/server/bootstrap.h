@@ -27,8 +27,7 @@ struct Bootstrap {
 
 // GET `path` at a peer URL.
 using AskPeer = std::function<base::Result<peer::Answer>(const Url& url, const std::string& path, base::Duration timeout)>;
-AskPeer ask_over_http();
-peer::Address peer_address(const Url& url);
+AskPeer ask_over_http(peer::DialOptions how);
 
 // kInvalidArgument: the text behind `discovery failed`.
 base::Result<Bootstrap> bootstrap(const Config& config, const AskPeer& ask, const ResolveHost& resolve = nullptr);

@@ -1,7 +1,6 @@
 #include "server/member_client.h"
 
 #include "net/spawn.h"
-#include "server/bootstrap.h"
 
 namespace server {
 namespace {
@@ -24,22 +23,18 @@ HttpMemberClient::~HttpMemberClient() { shared_->gone = true; }
 
 namespace {
 
-asio::awaitable<Result<peer::Answer>> ask_in_turn(asio::io_context* loop, std::vector<std::string> urls,
+asio::awaitable<Result<peer::Answer>> ask_in_turn(asio::io_context* loop, peer::DialOptions how, std::vector<std::string> urls,
                                                   peer::Question question, base::Instant deadline) {
   Status last(Code::kUnavailable, "the member has no peer URL");
   for (const std::string& url : urls) {
-    Result<Url> parsed = parse_url(url);
-    if (!parsed.ok()) {
-      last = parsed.status();
-      continue;
-    }
-    if (parsed->is_tls()) {
-      last = Status(Code::kUnimplemented, "TLS between members is not part of this version yet");
+    std::optional<peer::PeerUrl> where = peer::parse_peer_url(url);
+    if (!where) {
+      last = Status(Code::kInvalidArgument, "no URL of a member: " + url);
       continue;
     }
     peer::Question one = question;
-    one.address = peer_address(*parsed);
-    Result<peer::Answer> answer = co_await peer::fetch(*loop, std::move(one), deadline);
+    one.address = std::move(*where);
+    Result<peer::Answer> answer = co_await peer::fetch(*loop, how, std::move(one), deadline);
     if (answer.ok()) co_return answer;
     last = Status(answer.status().code(), "Get \"" + url + question.target + "\": " + std::string(answer.status().text()));
   }
@@ -55,15 +50,16 @@ void HttpMemberClient::ask(const Member& member, peer::Question question, base::
     });
   }
   ++shared_->under_way;
-  net::spawn(loop_.get_executor(), "ask a member",
-             ask_and_tell(&loop_, member.peer_urls, std::move(question), clock_.now() + timeout, shared_, std::move(done)));
+  net::spawn(
+      loop_.get_executor(), "ask a member",
+      ask_and_tell(&loop_, how_, member.peer_urls, std::move(question), clock_.now() + timeout, shared_, std::move(done)));
 }
 
 // Static and with all it needs in its frame: it may end after the client is gone.
-asio::awaitable<void> HttpMemberClient::ask_and_tell(asio::io_context* loop, std::vector<std::string> urls,
-                                                     peer::Question question, base::Instant deadline,
-                                                     std::shared_ptr<Shared> shared, Done done) {
-  Result<peer::Answer> answer = co_await ask_in_turn(loop, std::move(urls), std::move(question), deadline);
+asio::awaitable<void> HttpMemberClient::ask_and_tell(asio::io_context* loop, peer::DialOptions how,
+                                                     std::vector<std::string> urls, peer::Question question,
+                                                     base::Instant deadline, std::shared_ptr<Shared> shared, Done done) {
+  Result<peer::Answer> answer = co_await ask_in_turn(loop, std::move(how), std::move(urls), std::move(question), deadline);
   --shared->under_way;
   if (!shared->gone) done(std::move(answer));
 }

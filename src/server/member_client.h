@@ -28,16 +28,20 @@ class MemberClient {
 class HttpMemberClient final : public MemberClient {
  public:
   HttpMemberClient(asio::io_context& loop, const base::Clock& clock);
+  // Before the first question.
+  void set_dialling(peer::DialOptions how) { how_ = std::move(how); }
   ~HttpMemberClient() override;
   void ask(const Member& member, peer::Question question, base::Duration timeout, Done done) override;
 
  private:
   struct Shared;
-  static asio::awaitable<void> ask_and_tell(asio::io_context* loop, std::vector<std::string> urls, peer::Question question,
-                                            base::Instant deadline, std::shared_ptr<Shared> shared, Done done);
+  static asio::awaitable<void> ask_and_tell(asio::io_context* loop, peer::DialOptions how, std::vector<std::string> urls,
+                                            peer::Question question, base::Instant deadline, std::shared_ptr<Shared> shared,
+                                            Done done);
 
   asio::io_context& loop_;
   const base::Clock& clock_;
+  peer::DialOptions how_;
   std::shared_ptr<Shared> shared_;
 };
 

@@ -77,10 +77,18 @@ rpc::Metadata PeerPort::headers() const {
   return headers;
 }
 
-void PeerPort::refuse(HttpCall& call, const peer::Refusal& refusal) {
+// Without a version in the answer etcd's members take us for one that knows no such streams, and never see why they are
+// refused.
+rpc::Metadata PeerPort::stream_headers() const {
+  rpc::Metadata fields = headers();
+  fields.append("X-Server-Version", transport_.us().version);
+  return fields;
+}
+
+void PeerPort::refuse(HttpCall& call, const peer::Refusal& refusal, bool stream) {
   rpc::HttpResponse response;
   response.status = refusal.status;
-  response.headers = headers();
+  response.headers = stream ? stream_headers() : headers();
   if (!refusal.allow.empty()) response.headers.append("Allow", refusal.allow);
   response.headers.append("Content-Type", "text/plain; charset=utf-8");
   response.headers.append("X-Content-Type-Options", "nosniff");
@@ -92,11 +100,9 @@ void PeerPort::serve_stream(std::shared_ptr<HttpCall> call, const peer::Request&
   peer::Channel channel{};
   base::NodeId from;
   if (const std::optional<peer::Refusal> refusal = transport_.admit_stream(request, &channel, &from)) {
-    return refuse(*call, *refusal);
+    return refuse(*call, *refusal, true);
   }
-  rpc::Metadata fields = headers();
-  fields.append("X-Server-Version", transport_.us().version);
-  call->begin(200, std::move(fields));
+  call->begin(200, stream_headers());
   transport_.open_stream(from, channel, std::make_shared<HttpOutlet>(std::move(call)));
 }
 

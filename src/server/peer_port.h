@@ -30,8 +30,9 @@ class PeerPort {
   void serve_message(rpc::HttpCall& call, const peer::Request& request);
   void serve_snapshot(std::shared_ptr<rpc::HttpCall> call, const peer::Request& request);
   void serve_probe(rpc::HttpCall& call);
-  void refuse(rpc::HttpCall& call, const peer::Refusal& refusal);
+  void refuse(rpc::HttpCall& call, const peer::Refusal& refusal, bool stream = false);
   rpc::Metadata headers() const;
+  rpc::Metadata stream_headers() const;
 
   asio::io_context& loop_;
   const base::Clock& clock_;

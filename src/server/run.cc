@@ -191,7 +191,9 @@ Status Process::open() {
   if (!initialized.ok()) return initialized.status();
   initialized_ = *initialized;
   log_start(config_, *initialized);
-  base::Result<DataDir> data = open_data_dir(config_, disk_, ask_over_http());
+  base::Result<peer::DialOptions> dialling = dial_options(config_, peer_tls_);
+  if (!dialling.ok()) return dialling.status();
+  base::Result<DataDir> data = open_data_dir(config_, disk_, ask_over_http(*dialling));
   if (!data.ok()) return data.status();
   std::random_device entropy;
   const uint64_t seed = static_cast<uint64_t>(entropy()) << 32 | entropy();
@@ -200,9 +202,13 @@ Status Process::open() {
   us.cluster_id = data->cluster_id;
   us.version = kVersion;
   us.peer_urls = texts(config_.advertise_peer_urls);
-  dialer_ = peer::make_tcp_dialer(home_);
-  peers_ = std::make_unique<peer::HttpTransport>(home_, clock_, *dialer_, peer_metrics_, std::move(us),
-                                                 kPeerDialTimeout + std::chrono::milliseconds(config_.election_ms));
+  member_client_.set_dialling(*dialling);
+  dialer_ = peer::make_dialer(home_, *dialling);
+  peer::Timeouts timeouts;
+  timeouts.dial = kPeerDialTimeout + std::chrono::milliseconds(config_.election_ms);
+  timeouts.read = config_.raft_read_timeout;
+  timeouts.write = config_.raft_write_timeout;
+  peers_ = std::make_unique<peer::HttpTransport>(home_, clock_, *dialer_, peer_metrics_, std::move(us), timeouts);
   const Environment environment{loop_, disk_worker_, helper_worker_, disk_, seed, metrics_, &member_client_, peers_.get()};
   base::Result<std::unique_ptr<Node>> node = Node::open(config_, environment, std::move(*data));
   if (!node.ok()) return node.status();

@@ -70,4 +70,38 @@ base::Result<std::shared_ptr<net::TlsPolicy>> open_tls(const Config& config, Tls
   return net::TlsPolicy::open(options);
 }
 
+namespace {
+
+// Of the addresses other members know us by, the first that is one and not of this machine alone.
+std::string local_address(const Config& config) {
+  if (!config.feature_gates.enabled(Feature::kSetMemberLocalAddr)) return {};
+  base::log::info("searching for a suitable member local address in AdvertisePeerURLs",
+                  {{"advertise-peer-urls", texts(config.advertise_peer_urls)}});
+  for (const Url& url : config.advertise_peer_urls) {
+    asio::error_code is_name;
+    const asio::ip::address address = asio::ip::make_address(url.hostname(), is_name);
+    if (is_name || address.is_loopback() || address.is_unspecified()) continue;
+    base::log::info("setting member local address", {{"LocalAddr", address.to_string()}});
+    return address.to_string();
+  }
+  base::log::warn("unable to set a member local address due to lack of suitable local addresses",
+                  {{"advertise-peer-urls", texts(config.advertise_peer_urls)}});
+  return {};
+}
+
+}  // namespace
+
+base::Result<peer::DialOptions> dial_options(const Config& config, std::shared_ptr<net::TlsPolicy> listening) {
+  peer::DialOptions out;
+  out.local_address = local_address(config);
+  out.tls = std::move(listening);
+  if (out.tls != nullptr) return out;
+  net::TlsOptions options;
+  options.trusted_ca_file = config.peer_tls.trusted_ca_file;
+  base::Result<std::shared_ptr<net::TlsPolicy>> policy = net::TlsPolicy::open(options);
+  if (!policy.ok()) return policy.status();
+  out.tls = std::move(*policy);
+  return out;
+}
+
 }  // namespace server

@@ -47,7 +47,7 @@ void VersionMonitor::stop() {
 }
 
 void VersionMonitor::wait() {
-  timer_ = node_.environment().loop.after(kVersionCheckInterval, [this] {
+  timer_ = node_.environment().loop.after(node_.config().raft_write_timeout - kVersionCheckMargin, [this] {
     wait();
     check();
   });

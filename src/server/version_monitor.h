@@ -1,5 +1,6 @@
 // The cluster's version: the lowest of its members', found out and proposed by the leader, when its first entry is applied and
-// every four seconds. It only rises. Owner: core loop. Source: wire-and-disk 2.6; etcd server/etcdserver/version/monitor.go.
+// every --raft-write-timeout less a second. It only rises. Owner: core loop. Source: wire-and-disk 2.6; etcd
+// server/etcdserver/version/monitor.go.
 #pragma once
 
 #include <map>
@@ -13,7 +14,7 @@ namespace server {
 
 class Node;
 
-inline constexpr base::Duration kVersionCheckInterval = std::chrono::seconds(4);
+inline constexpr base::Duration kVersionCheckMargin = std::chrono::seconds(1);  // sooner than members' writes time out
 
 // What to propose when the members' servers have these versions (nullopt: a member did not tell); nullopt: nothing.
 std::optional<MinorVersion> decide_cluster_version(std::optional<MinorVersion> current,

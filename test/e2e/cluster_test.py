@@ -145,6 +145,7 @@ class PeerPortTest(unittest.TestCase):
                     got = harness.http_request(member.peer_url, path, method, body, given)
                     self.assertEqual((got[0], got[2]), (status, text))
                     self.assertEqual(got[1]["X-Etcd-Cluster-ID"], cluster)
+                    self.assertEqual(got[1].get("X-Server-Version"), "3.7.1" if "/stream/" in path else None)
             got = harness.http_request(member.peer_url, "/raft/probing")
             self.assertTrue(json.loads(got[2])["OK"])
             member.ctl("put", "still", "here")

@@ -116,11 +116,12 @@ class Output:
 class Member:
     """One member with a data directory of its own. `with Member() as member:` starts it, waits until it is ready, stops it."""
 
-    def __init__(self, *flags, data_dir=None, environment=None, name="default", limits=None, client_url=None, program=None):
+    def __init__(self, *flags, data_dir=None, environment=None, name="default", limits=None, client_url=None, program=None,
+                 peer_scheme="http"):
         self.root = Path(tempfile.mkdtemp(prefix="etcd-e2e-"))
         self.data_dir = Path(data_dir) if data_dir else self.root / "data"
         self.client_url = client_url or f"http://127.0.0.1:{free_port()}"
-        self.peer_url = f"http://127.0.0.1:{free_port()}"
+        self.peer_url = f"{peer_scheme}://127.0.0.1:{free_port()}"
         self.flags = list(flags)
         self.environment = environment or {}
         self.name = name
@@ -262,9 +263,11 @@ class Cluster:
     """Members that know each other. `with Cluster() as cluster:` starts all, waits until they are ready, removes them at the
     end. `programs`: which server each member is; else `size` times ours."""
 
-    def __init__(self, *flags, size=3, programs=None):
+    def __init__(self, *flags, size=3, programs=None, peer_scheme="http"):
         self.flags = list(flags)
-        self.members = [Member(name=f"m{i}", program=program) for i, program in enumerate(programs or [None] * size)]
+        self.peer_scheme = peer_scheme
+        self.members = [Member(name=f"m{i}", program=program, peer_scheme=peer_scheme)
+                        for i, program in enumerate(programs or [None] * size)]
         self.made = len(self.members)  # counted for names; those that left are not in `members`
         self.gone = []
         initial = self.initial()
@@ -344,7 +347,7 @@ class Cluster:
     def add(self, learner=False, program=None, ask=None):
         """Tells the cluster (or the member `ask`) of one more; it is not started. Waits while the members have not been
         connected for long enough."""
-        member = Member(name=f"m{self.made}", program=program)
+        member = Member(name=f"m{self.made}", program=program, peer_scheme=self.peer_scheme)
         arguments = ["member", "add", member.name, f"--peer-urls={member.peer_url}"] + (["--learner"] if learner else [])
 
         def added():

@@ -3,10 +3,12 @@
 
 import json
 import os
+import tempfile
 import time
 import unittest
 from pathlib import Path
 
+import certificates
 import harness
 
 REFERENCE = Path(os.environ.get("ETCD_REFERENCE", harness.TOP / "build/reference"))
@@ -63,6 +65,48 @@ class MixedTest(unittest.TestCase):
         for real in self.programs():
             with self.subTest(real=real.name):
                 self.tell_story(ours, real, [real, real, ours])
+
+    def test_who_is_removed_leaves_by_itself(self):
+        """Even when it was not there to hear of it: those that stayed tell it why they do not talk to it."""
+        ours = Path(harness.SERVER)
+        for real in self.programs():
+            for kinds in ([ours, ours, real], [real, real, ours]):
+                with self.subTest(stays=kinds[0].name, leaves=kinds[2].name), \
+                        harness.Cluster("--strict-reconfig-check=false", programs=kinds) as cluster:
+                    leaving = cluster.members[2]
+                    if cluster.leader() is leaving:
+                        cluster.ctl("move-leader", cluster.id_of(cluster.members[0]))
+                    number = cluster.id_of(leaving)
+                    leader = cluster.leader()
+                    self.assertIsNot(leader, leaving)
+                    leaving.pause()
+                    leader.ctl("member", "remove", number)
+                    leaving.resume()
+                    self.assertEqual(leaving.wait(), 0)
+                    self.assertIn("the member has been permanently removed from the cluster", leaving.log.text())
+
+    def test_tls_between_members_of_both_kinds(self):
+        ours = Path(harness.SERVER)
+        with tempfile.TemporaryDirectory(prefix="etcd-tls-") as folder:
+            authority = certificates.Authority(folder)
+            pair = authority.sign("member", "member", "DNS:localhost,IP:127.0.0.1")
+            mutual = [f"--peer-cert-file={pair[0]}", f"--peer-key-file={pair[1]}",
+                      f"--peer-trusted-ca-file={authority.file}", "--peer-client-cert-auth"]
+            flags = ["--snapshot-count=50", "--snapshot-catchup-entries=10", "--strict-reconfig-check=false"]
+            for real in self.programs():
+                for tls in (mutual, ["--peer-auto-tls"]):
+                    with self.subTest(real=real.name, tls=tls[0]), \
+                            harness.Cluster(*tls, *flags, programs=[real, ours, real], peer_scheme="https") as cluster:
+                        for lead in (ours, real):
+                            leader = lead_with(cluster, lead)
+                            for i, member in enumerate(cluster.members):
+                                cluster.put(f"from{i}", str(lead), at=member)
+                            for i in range(70):
+                                leader.ctl("put", f"key{i % 9}", f"value{i}")
+                            joining = cluster.add(program=real if lead == ours else ours)
+                            joining.start()  # its log begins with a snapshot
+                            self.assertEqual(joining.ctl("get", "from0", "--print-value-only").stdout.strip(), str(lead))
+                            cluster.wait_for_equal_hashes()
 
 
 if __name__ == "__main__":

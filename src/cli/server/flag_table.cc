@@ -26,14 +26,10 @@ struct MissingPart {
 constexpr MissingPart kMissingParts[] = {
     {Part::kAuth, "authentication"},
     {Part::kDiscovery, "discovery"},
-    {Part::kCluster, "the timeouts between members"},
     {Part::kSlowRequestLogs, "logs of slow requests"},
     {Part::kTracing, "distributed tracing"},
     {Part::kDowngrade, "downgrades"},
 };
-
-// Those that switched on change nothing yet.
-constexpr server::Feature kMissingFeatures[] = {server::Feature::kSetMemberLocalAddr};
 
 // --- bindings: how a word or a value of the file becomes a field -------------------------------------------------------------
 
@@ -298,7 +294,7 @@ Status set_debug(Config& config, std::string_view word) {
 }
 
 // Old and short for: this authority signs clients, and they must show what it signed.
-template <TlsConfig Config::*Side>
+template <TlsConfig Config::* Side>
 Status set_old_ca_file(Config& config, std::string_view word) {
   (config.*Side).trusted_ca_file = word;
   (config.*Side).client_cert_auth = !word.empty();
@@ -390,9 +386,9 @@ constexpr ServerFlag kMember[] = {
      switch_field<&C::socket_reuse_address>()},
     {"enable-grpc-gateway", "enable-grpc-gateway", "", "Serve the API as JSON over HTTP, too.", Part::kHere,
      switch_field<&C::enable_grpc_gateway>()},
-    {"raft-read-timeout", "", " '5s'", "Time without data after which a connection from a member is given up.", Part::kCluster,
+    {"raft-read-timeout", "", " '5s'", "Time without data after which a connection from a member is given up.", Part::kHere,
      duration_field<&C::raft_read_timeout>()},
-    {"raft-write-timeout", "", " '5s'", "Time a write to a member may take.", Part::kCluster,
+    {"raft-write-timeout", "", " '5s'", "Time a write to a member may take.", Part::kHere,
      duration_field<&C::raft_write_timeout>()},
     {"net-threads", "net-threads", " '0'", "Threads for the network (0: the main thread does it, best on small machines).",
      Part::kHere, unsigned32_field<&C::net_threads>()},
@@ -405,8 +401,11 @@ constexpr ServerFlag kClustering[] = {
      "Comma-separated URLs under which other members reach this one.", Part::kHere, urls_field<&C::advertise_peer_urls>()},
     {"initial-cluster", "initial-cluster", " 'default=http://localhost:2380'",
      "Members of a cluster that starts, as name=url with commas between.", Part::kHere, text_field<&C::initial_cluster>()},
-    {"initial-cluster-state", "initial-cluster-state", " 'new'",
-     "'new' for a cluster that starts, 'existing' for a member that joins one.\nOnly the first start looks at it.", Part::kHere,
+    {"initial-cluster-state",
+     "initial-cluster-state",
+     " 'new'",
+     "'new' for a cluster that starts, 'existing' for a member that joins one.\nOnly the first start looks at it.",
+     Part::kHere,
      {set_cluster_state, cluster_state_from_file, "string"}},
     {"initial-cluster-token", "initial-cluster-token", " 'etcd-cluster'",
      "Word that goes into the ids of a new cluster.\nTwo clusters made from the same URLs never mix when their tokens differ.",
@@ -460,18 +459,21 @@ constexpr ServerFlag kClustering[] = {
     {"strict-reconfig-check", "strict-reconfig-check", " 'true'", "Refuse membership changes that would lose the quorum.",
      Part::kHere, switch_field<&C::strict_reconfig_check>()},
     {"pre-vote", "pre-vote", " 'true'",
-     "Ask before an election whether it could be won, so that a member that returns disturbs nobody.",
-     Part::kHere, switch_field<&C::pre_vote>()},
+     "Ask before an election whether it could be won, so that a member that returns disturbs nobody.", Part::kHere,
+     switch_field<&C::pre_vote>()},
     {"auto-compaction-retention", "auto-compaction-retention", " '0'",
-     "History to keep when compacting by itself (0: never compact).",
-     Part::kHere, text_field<&C::auto_compaction_retention_text>()},
+     "History to keep when compacting by itself (0: never compact).", Part::kHere,
+     text_field<&C::auto_compaction_retention_text>()},
     {"auto-compaction-mode", "auto-compaction-mode", " 'periodic'",
      "What the retention counts: 'periodic' for time (hours if no unit is given, e.g. '5m'), 'revision' for revisions.",
      Part::kHere, text_field<&C::auto_compaction_mode_text>()},
-    {"v2-deprecation", "v2-deprecation", " 'write-only'",
+    {"v2-deprecation",
+     "v2-deprecation",
+     " 'write-only'",
      "Stage of the old v2 store's removal. Deprecated; checked, and not used:\n  'not-yet'\n  'write-only'\n"
      "  'write-only-skip-check'\n  'write-only-drop-data'\n  'gone'",
-     Part::kHere, {set_v2_deprecation, v2_deprecation_from_file, "config.V2DeprecationEnum"}},
+     Part::kHere,
+     {set_v2_deprecation, v2_deprecation_from_file, "config.V2DeprecationEnum"}},
 };
 
 constexpr ServerFlag kSecurity[] = {
@@ -565,8 +567,7 @@ constexpr ServerFlag kLogging[] = {
     {"log-format", "log-format", " 'json'", "Form of the lines: json or console.", Part::kHere,
      text_field<&C::log, &L::format>()},
     {"enable-log-rotation", "enable-log-rotation", " 'false'",
-     "Start a new log file when one is full; needs one file as output.",
-     Part::kHere, switch_field<&C::log, &L::rotation>()},
+     "Start a new log file when one is full; needs one file as output.", Part::kHere, switch_field<&C::log, &L::rotation>()},
     {"log-rotation-config-json", "log-rotation-config-json",
      R"( '{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}')",
      "When to start a new log file and what to keep: maxsize (MB), maxage (days, 0: for ever), maxbackups (0: all), localtime "
@@ -629,9 +630,15 @@ constexpr ServerFlag kUnsafe[] = {
 };
 
 constexpr FlagSection kSections[] = {
-    {"Member", kMember},     {"Clustering", kClustering}, {"Security", kSecurity},
-    {"Auth", kAuth},         {"Profiling and Monitoring", kMonitoring}, {"Logging", kLogging},
-    {"Distributed tracing", kTracing}, {"Features", kFeatures}, {"Unsafe feature", kUnsafe},
+    {"Member", kMember},
+    {"Clustering", kClustering},
+    {"Security", kSecurity},
+    {"Auth", kAuth},
+    {"Profiling and Monitoring", kMonitoring},
+    {"Logging", kLogging},
+    {"Distributed tracing", kTracing},
+    {"Features", kFeatures},
+    {"Unsafe feature", kUnsafe},
 };
 
 constexpr ServerFlag kLegacy[] = {
@@ -648,21 +655,39 @@ constexpr ServerFlag kLegacy[] = {
 };
 
 constexpr std::string_view kIgnored[] = {
-    "cluster-active-size", "cluster-remove-delay",  "cluster-sync-interval", "config",   "force", "max-result-buffer",
-    "max-retry-attempts",  "peer-heartbeat-interval", "peer-election-timeout", "retry-interval", "snapshot", "v", "vv",
-    "test.coverprofile",   "test.outputdir",
+    "cluster-active-size",
+    "cluster-remove-delay",
+    "cluster-sync-interval",
+    "config",
+    "force",
+    "max-result-buffer",
+    "max-retry-attempts",
+    "peer-heartbeat-interval",
+    "peer-election-timeout",
+    "retry-interval",
+    "snapshot",
+    "v",
+    "vv",
+    "test.coverprofile",
+    "test.outputdir",
 };
 
 }  // namespace
 
 std::string_view FileValue::kind_name() const {
   switch (kind) {
-    case Kind::kNull: return "null";
-    case Kind::kBool: return "bool";
-    case Kind::kNumber: return "number";
-    case Kind::kString: return "string";
-    case Kind::kList: return "array";
-    case Kind::kMap: return "object";
+    case Kind::kNull:
+      return "null";
+    case Kind::kBool:
+      return "bool";
+    case Kind::kNumber:
+      return "number";
+    case Kind::kString:
+      return "string";
+    case Kind::kList:
+      return "array";
+    case Kind::kMap:
+      return "object";
   }
   return "null";
 }
@@ -673,8 +698,6 @@ std::optional<std::string_view> missing_part(Part part) {
   }
   return std::nullopt;
 }
-
-std::span<const server::Feature> missing_features() { return kMissingFeatures; }
 
 std::span<const FlagSection> flag_sections() { return kSections; }
 std::span<const ServerFlag> legacy_flags() { return kLegacy; }

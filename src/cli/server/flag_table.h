@@ -45,7 +45,6 @@ enum class Part {
   kTls,
   kAuth,
   kDiscovery,
-  kCluster,
   kSlowRequestLogs,
   kTracing,
   kDowngrade,
@@ -54,8 +53,6 @@ enum class Part {
 };
 // The part's name if this version does not have it; the whole list of what is missing is in flag_table.cc.
 std::optional<std::string_view> missing_part(Part part);
-// Features that this version accepts and does not have. Each is off by default.
-std::span<const server::Feature> missing_features();
 
 struct ServerFlag {
   std::string_view name;

@@ -201,12 +201,6 @@ std::vector<Note> warnings(const server::Config& config) {
   };
   for (const FlagSection& section : flag_sections()) look(section.flags);
   look(legacy_flags());
-  for (const server::Feature feature : missing_features()) {
-    if (!config.feature_gates.enabled(feature)) continue;
-    out.push_back({Level::kWarn,
-                   "feature has no effect yet; it comes with a later version",
-                   {{"feature", server::FeatureGates::spec(feature).name}}});
-  }
   return out;
 }
 

@@ -324,17 +324,12 @@ TEST_CASE("server flags: warnings about what is deprecated and what is not there
   CHECK(missing > 0);
 }
 
-TEST_CASE("server flags: a feature that is not there yet is warned of when it is switched on, and only then") {
+TEST_CASE("server flags: features, and the timeouts between members, are switched on without a warning") {
   CHECK(messages(cli::warnings(read({"--feature-gates=LeaseCheckpoint=true,PriorityRequest=true,FastLeaseKeepAlive=false,"
-                                     "StopGRPCServiceOnDefrag=true,TxnModeWriteWithSharedBuffer=false"})
+                                     "StopGRPCServiceOnDefrag=true,TxnModeWriteWithSharedBuffer=false,SetMemberLocalAddr=true",
+                                     "--raft-read-timeout=7s", "--raft-write-timeout=8s"})
                                    .config))
             .empty());
-  for (const server::Feature feature : cli::missing_features()) {
-    const std::string name(server::FeatureGates::spec(feature).name);
-    CHECK(messages(cli::warnings(read({"--feature-gates=" + name + "=false"}).config)).empty());
-    CHECK(messages(cli::warnings(read({"--feature-gates=" + name + "=true"}).config)) ==
-          std::vector<std::string>{"feature has no effect yet; it comes with a later version \"" + name + "\""});
-  }
 }
 
 TEST_CASE("server flags: the help text names each flag once, in etcd's layout") {

@@ -18,7 +18,7 @@ class OneAnswer {
   ~OneAnswer() { thread_.join(); }
   peer::Question question() const {
     peer::Question question;
-    question.address = {"127.0.0.1", acceptor_.local_endpoint().port(), false, "there"};
+    question.address = {"http", "127.0.0.1", acceptor_.local_endpoint().port(), "there"};
     question.target = "/members";
     return question;
   }
@@ -59,7 +59,7 @@ TEST_CASE("fetch: answers in each framing, and what is none") {
                          Row{"no HTTP", "SSH-2.0-nothing\r\n\r\n", 0, ""}}) {
     CAPTURE(row.rule);
     OneAnswer there(row.bytes);
-    const base::Result<peer::Answer> answer = peer::fetch_blocking(there.question(), std::chrono::seconds(5));
+    const base::Result<peer::Answer> answer = peer::fetch_blocking({}, there.question(), std::chrono::seconds(5));
     CHECK(answer.ok() == (row.status != 0));
     if (!answer.ok()) continue;
     CHECK(answer->status == row.status);
@@ -72,13 +72,13 @@ TEST_CASE("fetch: a body goes with its length, a GET too") {
   peer::Question question = there.question();
   question.fields.emplace_back("X-Etcd-Cluster-ID", "1f");
   question.body = "{}";
-  CHECK(peer::fetch_blocking(std::move(question), std::chrono::seconds(5))->status == 204);
+  CHECK(peer::fetch_blocking({}, std::move(question), std::chrono::seconds(5))->status == 204);
   CHECK(there.request.find("GET /members HTTP/1.1\r\nHost: there\r\n") == 0);
   CHECK(there.request.find("Content-Length: 2\r\n") != std::string::npos);
 }
 
 TEST_CASE("fetch: a silent member costs no more than the deadline") {
   OneAnswer there("");
-  const base::Result<peer::Answer> answer = peer::fetch_blocking(there.question(), std::chrono::milliseconds(50));
+  const base::Result<peer::Answer> answer = peer::fetch_blocking({}, there.question(), std::chrono::milliseconds(50));
   CHECK(answer.status().code() == base::Code::kDeadlineExceeded);
 }

@@ -88,8 +88,14 @@ TEST_CASE("handshake: peer URLs") {
   CHECK(v6->host == "::1");
   CHECK(v6->port == 2380);
   CHECK(v6->authority == "[::1]:2380");
+  const std::optional<PeerUrl> path = parse_peer_url("unixs://localhost:2380");
+  REQUIRE(path);
+  CHECK(path->is_unix());
+  CHECK(path->is_tls());
+  CHECK(path->host == "localhost");
+  CHECK(path->authority == "localhost:2380");
   for (const char* bad :
-       {"127.0.0.1:2380", "http://host", "http://host:", "http://:1", "http://host:70000", "http://host:1x"}) {
+       {"unix://", "127.0.0.1:2380", "http://host", "http://host:", "http://:1", "http://host:70000", "http://host:1x"}) {
     CAPTURE(bad);
     CHECK_FALSE(parse_peer_url(bad));
   }

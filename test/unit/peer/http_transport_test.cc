@@ -127,7 +127,7 @@ struct World {
   Metrics metrics{registry};
   RefusingDialer dialer;
   Heard heard;
-  HttpTransport transport{loop, clock, dialer, metrics, us(), std::chrono::seconds(1)};
+  HttpTransport transport{loop, clock, dialer, metrics, us(), Timeouts()};
 };
 
 std::vector<RaftMessage> read_all(Channel channel, const std::string& bytes) {
