@@ -492,6 +492,11 @@ void Node::finish_installing() {
   installation_.reset();
   environment_.metrics.snapshot_apply_in_progress.set(0);
   done();
+  if (publishing_ && !published_) {
+    // What we proposed may be in the snapshot, and then nobody would ever tell.
+    publishing_ = false;
+    publish();
+  }
   maintainer_->resume();
   schedule_commit();
 }
@@ -557,8 +562,8 @@ void Node::publish() {
   request.mutable_member_attributes()->set_name(config_.name);
   for (const Url& url : config_.advertise_client_urls) request.mutable_member_attributes()->add_client_urls(url.text);
   propose_message(wire::Op::kClusterMemberAttrSet, request, [this](const Status& published) {
+    if (stopping_ || published_) return;
     publishing_ = false;
-    if (stopping_) return;
     if (!published.ok()) {
       base::log::warn("failed to publish local member to cluster through raft",
                       {{"local-member-id", base::hex(id().value())}, {"error", published}});

@@ -17,8 +17,8 @@ using base::Result;
 using base::Status;
 using storage::Bucket;
 
-constexpr size_t kStepBytes = 2u << 20;   // of rows looked at in one step
-constexpr size_t kWriteBytes = 2u << 20;  // of one engine write
+constexpr size_t kStepBytes = 8u << 20;   // of rows looked at in one step
+constexpr size_t kWriteBytes = 8u << 20;  // of one engine write
 
 std::string marker_key() { return storage::row_key(Bucket::kMeta, "installingSnapshot"); }
 

@@ -1,0 +1,126 @@
+// The leader dies, hands over, or is only believed to be gone: how soon the others write, and what nobody may notice.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/log.h"
+#include "rpc.pb.h"
+#include "server/raft_driver.h"
+#include "server/reconfiguration.h"
+#include "sim/clients.h"
+#include "sim/cluster.h"
+
+namespace {
+
+using base::Duration;
+using sim::Machine;
+using namespace std::chrono_literals;
+
+constexpr Duration kReadyWithin = 20s;
+constexpr Duration kPatience = 6s;  // less than the servers': what is lost between two leaders is not answered in time
+
+class Trial {
+ public:
+  explicit Trial(uint64_t seed) : cluster(seed, 3) {
+    base::log::set_level(base::log::Level::kPanic);
+    cluster.start_all();
+    REQUIRE(cluster.world().run_while_not(kReadyWithin, [this] { return agreed(); }));
+    cluster.world().run_for(1s);
+    REQUIRE(agreed());
+  }
+  // Everybody who is up serves and knows the same leader.
+  bool agreed() {
+    const Machine* leader = cluster.leader();
+    return leader != nullptr && std::ranges::all_of(cluster.machines(), [&](const auto& machine) {
+             return !machine->up() || (machine->serves() && machine->node().leader() == leader->id());
+           });
+  }
+  Machine& other_than(const Machine& one) { return *cluster.machines()[one.number() == 0 ? 1 : 0]; }
+  void put(Machine& machine) {
+    etcdserverpb::PutRequest request;
+    request.set_key("key");
+    request.set_value(std::to_string(++sent));
+    cluster.call(
+        machine,
+        [bytes = request.SerializeAsString()](server::Node& node, sim::Cluster::Reply reply) {
+          sim::serve_kv(node, wire::Op::kPut, bytes, std::move(reply));
+        },
+        kPatience, [this](const sim::Answer& answer) { ++(answer.kind == sim::Answer::kOk ? done : failed); });
+  }
+  // On the machine's own loop, as everything of its node.
+  void at(Machine& machine, std::function<void(server::Node&)> what) {
+    (void)cluster.world().at(cluster.world().now(), &machine.loop(), [&machine, what] { what(machine.node()); });
+  }
+
+  sim::Cluster cluster;
+  int sent = 0, done = 0, failed = 0;
+};
+
+}  // namespace
+
+TEST_CASE("failover: the leader's process dies and the others write again at once, half of the time within 300 ms") {
+  std::vector<Duration> times;
+  for (uint64_t seed = 1; seed <= 25; ++seed) {
+    CAPTURE(seed);
+    Trial trial(seed);
+    Machine& leader = *trial.cluster.leader();
+    leader.kill();
+    const base::Instant died = trial.cluster.world().now();
+    while (trial.done == 0 && trial.cluster.world().now() - died < 10s) {
+      for (const auto& machine : trial.cluster.machines()) {
+        if (machine->up()) trial.put(*machine);
+      }
+      trial.cluster.world().run_for(5ms);
+    }
+    times.push_back(trial.cluster.world().now() - died);
+    CHECK(!trial.cluster.failed());
+  }
+  std::ranges::sort(times);
+  CHECK(times[times.size() / 2] <= 300ms);
+  CHECK(times.back() <= 3s);  // A split vote costs an election timeout, not more.
+}
+
+TEST_CASE("failover: who believes a living leader gone disturbs nobody and finds back to it") {
+  for (uint64_t seed = 1; seed <= 15; ++seed) {
+    CAPTURE(seed);
+    Trial trial(seed);
+    Machine& leader = *trial.cluster.leader();
+    Machine& mistaken = trial.other_than(leader);
+    const base::Term term = leader.node().term();
+    for (int i = 0; i < 10; ++i) {
+      trial.at(mistaken, [&leader](server::Node& node) { node.driver().on_gone(leader.id()); });
+      trial.put(mistaken);
+      trial.put(leader);
+      trial.cluster.world().run_for(700ms);
+    }
+    trial.cluster.world().run_for(kPatience);
+    CHECK(trial.cluster.leader() == &leader);
+    CHECK(leader.node().term() == term);
+    CHECK(trial.agreed());
+    CHECK(trial.done == trial.sent);
+  }
+}
+
+TEST_CASE("failover: while the leadership is handed over every request is answered, wherever it was asked") {
+  for (uint64_t seed = 1; seed <= 15; ++seed) {
+    CAPTURE(seed);
+    Trial trial(seed);
+    const Machine* before = trial.cluster.leader();
+    bool handed_over = false;
+    for (int i = 0; i < 200; ++i) {
+      if (i == 50) {
+        trial.at(*trial.cluster.leader(), [&handed_over](server::Node& node) {
+          node.reconfiguration().hand_over([&handed_over](const base::Status& done) { handed_over = done.ok(); });
+        });
+      }
+      for (const auto& machine : trial.cluster.machines()) trial.put(*machine);
+      trial.cluster.world().run_for(500us);
+    }
+    trial.cluster.world().run_for(kPatience);
+    CHECK(handed_over);
+    CHECK(trial.cluster.leader() != before);
+    CHECK(trial.failed == 0);
+    CHECK(trial.done == trial.sent);
+  }
+}
