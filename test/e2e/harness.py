@@ -365,6 +365,13 @@ class Cluster:
         member.flags = [f"--initial-cluster={self.initial()}", "--initial-cluster-state=existing", *self.flags]
         return member
 
+    def take_out(self, member):
+        """It is removed from the cluster, running or not."""
+        number = self.id_of(member)
+        self.forget(member)
+        wait_until("removal", lambda: self.ctl("member", "remove", number, check=False).returncode == 0
+                   or number not in {f"{listed['ID']:x}" for listed in self.listed().values()})
+
     def forget(self, member):
         """It is no part of the cluster any more; its process and files end with the cluster's."""
         self.members.remove(member)

@@ -53,11 +53,8 @@ class Client(threading.Thread):
 class RollingTest(unittest.TestCase):
     def replace(self, cluster, member, program):
         """`member` is stopped, removed, and an empty one of `program` takes its place; all hold the same afterwards."""
-        number = cluster.id_of(member)
         member.stop()
-        wait_until("removal", lambda: cluster.ctl("member", "remove", number, check=False).returncode == 0
-                   or member.name not in cluster.listed())
-        cluster.forget(member)
+        cluster.take_out(member)
         newcomer = cluster.add(program=program)
         newcomer.start()
         self.check_equal(cluster)

@@ -59,7 +59,7 @@ class MembersTest(unittest.TestCase):
             cluster.wait_for_equal_hashes()
             number = cluster.id_of(fourth)
             remover = next(member for member in cluster.members if member is not fourth)
-            self.assertIn(f"Member {number} removed from cluster", remover.ctl("member", "remove", number).stdout)
+            self.assertIn(f"Member {number:>16} removed from cluster", remover.ctl("member", "remove", number).stdout)
             cluster.forget(fourth)
             self.assertEqual(fourth.wait(), 0)
             self.assertIn("the member has been permanently removed from the cluster", fourth.log.text())
@@ -70,9 +70,7 @@ class MembersTest(unittest.TestCase):
             self.assertIn("member not found", self.refused(cluster, "member", "remove", number).lower())
             # The leader itself.
             leader = cluster.leader()
-            number = cluster.id_of(leader)
-            cluster.forget(leader)
-            cluster.ctl("member", "remove", number)
+            cluster.take_out(leader)
             self.assertEqual(leader.wait(), 0)
             cluster.put("still", "here")
             self.assertEqual([value_at(member, "still") for member in cluster.members], ["here", "here"])
@@ -86,9 +84,7 @@ class MembersTest(unittest.TestCase):
                 dead = cluster.leader()
                 dead.kill()
                 cluster.put("during", "1")
-                number = cluster.id_of(dead)
-                cluster.ctl("member", "remove", number)
-                cluster.forget(dead)
+                cluster.take_out(dead)
                 newcomer = cluster.add()
                 newcomer.start()
                 self.assertEqual(value_at(newcomer, "key7"), "value7")
@@ -118,7 +114,7 @@ class MembersTest(unittest.TestCase):
                 heir = cluster.followers()[0]
                 number = cluster.id_of(heir)
                 # The client looks for the leader among its endpoints.
-                wait_until("moved", lambda: f"to {number}" in cluster.ctl("move-leader", number, check=False).stdout)
+                wait_until("moved", lambda: f"to {number:>16}" in cluster.ctl("move-leader", number, check=False).stdout)
                 self.assertIs(cluster.leader(), heir)
             follower = cluster.followers()[0]
             code, _, body = harness.http_request(follower.client_url, "/v3/maintenance/transfer-leadership", "POST",
