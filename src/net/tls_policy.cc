@@ -34,6 +34,7 @@ namespace {
 constexpr std::streamoff kFileBytesMax = 4 << 20;
 constexpr long kClientCertificateBytesMax = 32 << 10;  // with its chain; thousands may send one before they are known
 constexpr uint64_t kValidityYearsMax = 1000;
+constexpr int kSecurityBitsMin = 112;  // of OpenSSL's security level 2
 
 template <class T, void (*release)(T*)>
 struct Free {
@@ -44,6 +45,9 @@ using Certificate = std::unique_ptr<X509, Free<X509, X509_free>>;
 using Crl = std::unique_ptr<X509_CRL, Free<X509_CRL, X509_CRL_free>>;
 using Number = std::unique_ptr<BIGNUM, Free<BIGNUM, BN_free>>;
 using Bio = std::unique_ptr<BIO, Free<BIO, BIO_free_all>>;
+struct FreeText {
+  void operator()(char* text) const { OPENSSL_free(text); }
+};
 
 Status invalid(std::string text) { return Status(Code::kInvalidArgument, std::move(text)); }
 
@@ -133,10 +137,60 @@ bool is_allowed(X509* certificate, const TlsOptions& options) {
   return options.allowed_hostnames.empty() || std::ranges::any_of(options.allowed_hostnames, has_name);
 }
 
+bool is_valid_now(const X509* certificate) {
+  return X509_cmp_current_time(X509_get0_notBefore(certificate)) < 0 &&
+         X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
+}
+
+bool is_strong(X509* certificate) {
+  int signature_bits = 0;
+  return EVP_PKEY_get_security_bits(X509_get0_pubkey(certificate)) >= kSecurityBitsMin &&
+         X509_get_signature_info(certificate, nullptr, nullptr, &signature_bits, nullptr) == 1 &&
+         signature_bits >= kSecurityBitsMin;
+}
+
+bool may_sign(X509* authority, X509* leaf, int purpose) {
+  return X509_verify(leaf, X509_get0_pubkey(authority)) == 1 && X509_check_purpose(authority, purpose, 1) == 1 &&
+         is_valid_now(authority) && EVP_PKEY_get_security_bits(X509_get0_pubkey(authority)) >= kSecurityBitsMin &&
+         X509_get_ext_by_NID(authority, NID_name_constraints, -1) < 0;
+}
+
+// To OpenSSL a leaf that is called like the authority that signed it looks signed by itself, and it looks no further. Go goes
+// by the signature. Such a chain of two is checked here: signature, use, time, strength and whom it is for.
+bool is_signed_by_namesake(X509_STORE_CTX* chain) {
+  X509* const leaf = X509_STORE_CTX_get0_cert(chain);
+  const auto* ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  const int purpose = SSL_is_server(ssl) == 1 ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER;
+  if (X509_check_purpose(leaf, purpose, 0) != 1 || !is_valid_now(leaf) || !is_strong(leaf) ||
+      (X509_get_extension_flags(leaf) & EXFLAG_CRITICAL) != 0) {
+    return false;
+  }
+  STACK_OF(X509)* namesakes = X509_STORE_CTX_get1_certs(chain, X509_get_issuer_name(leaf));
+  bool found = false;
+  for (int i = 0; i < sk_X509_num(namesakes) && !found; ++i) found = may_sign(sk_X509_value(namesakes, i), leaf, purpose);
+  sk_X509_pop_free(namesakes, X509_free);
+  ERR_clear_error();
+  if (!found) return false;
+  X509_VERIFY_PARAM* const asked = X509_STORE_CTX_get0_param(chain);
+  const char* const host = X509_VERIFY_PARAM_get0_host(asked, 0);
+  const std::unique_ptr<char, FreeText> address(X509_VERIFY_PARAM_get1_ip_asc(asked));
+  int misnamed = X509_V_OK;
+  if (host != nullptr && X509_check_host(leaf, host, 0, X509_VERIFY_PARAM_get_hostflags(asked), nullptr) != 1) {
+    misnamed = X509_V_ERR_HOSTNAME_MISMATCH;
+  } else if (address != nullptr && X509_check_ip_asc(leaf, address.get(), 0) != 1) {
+    misnamed = X509_V_ERR_IP_ADDRESS_MISMATCH;
+  }
+  X509_STORE_CTX_set_error(chain, misnamed);
+  if (misnamed == X509_V_OK) return true;
+  (void)X509_STORE_CTX_get_verify_cb(chain)(0, chain);  // who keeps the reason hears of it
+  return false;
+}
+
 // OpenSSL's own verification, then the list of who may.
 int verify_chain(X509_STORE_CTX* chain, void* options) {
   const int verified = X509_verify_cert(chain);
-  if (verified <= 0) return verified;
+  const bool looks_self_signed = verified <= 0 && X509_STORE_CTX_get_error(chain) == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT;
+  if (verified <= 0 && !(looks_self_signed && is_signed_by_namesake(chain))) return verified;
   if (is_allowed(X509_STORE_CTX_get0_cert(chain), *static_cast<const TlsOptions*>(options))) return 1;
   X509_STORE_CTX_set_error(chain, X509_V_ERR_CERT_REJECTED);
   return 0;

@@ -22,11 +22,11 @@ class Authority:
         openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.key)
         openssl("req", "-x509", "-new", "-key", self.key, "-days", "30", "-subj", f"/CN={name}", "-out", self.file)
 
-    def sign(self, name, common_name="", names="", usage="serverAuth,clientAuth", days=30):
+    def sign(self, name, common_name="", names="", usage="serverAuth,clientAuth", days=30, subject=None):
         """The certificate's file and the key's; `days` below 0: it was over before it began."""
         key, request, extensions, file = (self.folder / f"{name}.{end}" for end in ("key", "csr", "ext", "crt"))
         openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
-        openssl("req", "-new", "-key", key, "-subj", f"/O=test/CN={common_name}", "-out", request)
+        openssl("req", "-new", "-key", key, "-subj", subject or f"/O=test/CN={common_name}", "-out", request)
         extensions.write_text(f"extendedKeyUsage={usage}\n" + (f"subjectAltName={names}\n" if names else ""))
         self.serial += 1
         openssl("x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self.key, "-set_serial", self.serial, "-days", days,

@@ -62,6 +62,22 @@ class PeerTls(unittest.TestCase):
             key = cluster.members[0].data_dir / "fixtures/peer/key.pem"
             self.assertEqual(key.stat().st_mode & 0o777, 0o600)
 
+    def test_leaf_with_the_name_of_its_authority(self):
+        """Go asks the signature and not the name; one that only bears the name stays out."""
+        folders = [self.folder / "twin", self.folder / "other-twin"]
+        for folder in folders:
+            folder.mkdir()
+        twin, other = (certificates.Authority(folder, "twin") for folder in folders)
+        pairs = [authority.sign("leaf", names=LOCAL, subject="/CN=twin") for authority in (twin, other)]
+        cluster = Cluster(*self.flags(pairs[0], twin.file), peer_scheme="https")
+        third = cluster.members.pop()
+        self.addCleanup(third.remove)
+        third.flags = [third.flags[0], *self.flags(pairs[1], twin.file)]
+        with cluster:
+            cluster.put("from", "two")
+            third.launch()
+            self.assertIsNotNone(cluster.members[0].log.wait_for("certificate signed by unknown authority", WAIT_SECONDS_MAX))
+
     def test_who_is_refused(self):
         """Two members form the cluster; the third has a certificate that does not do, and their logs say why."""
         thief = self.ca.sign("thief", "mallory", LOCAL)
@@ -163,4 +179,4 @@ class PeerTls(unittest.TestCase):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="etcd-tls-") as scratch:
         PeerTls.prepare(scratch)
-        harness.main(at_a_time=5)
+        harness.main(at_a_time=6)
