@@ -221,6 +221,16 @@ void KeyIndex::clear() {
   path_record_ = nullptr;
 }
 
+void KeyIndex::swap(KeyIndex& other) noexcept {
+  std::swap(root_, other.root_);
+  std::swap(height_, other.height_);
+  std::swap(totals_, other.totals_);
+  std::swap(records_, other.records_);
+  std::swap(versions_, other.versions_);
+  std::swap(row_bytes_, other.row_bytes_);
+  path_record_ = other.path_record_ = nullptr;
+}
+
 KeyLeaf* KeyIndex::descend(std::string_view key, Path* path) const {
   KeyNode* node = root_;
   for (int level = height_; level > 0; --level) {

@@ -80,6 +80,8 @@ class KeyIndex {
 
   // As new. Cursors and records are gone.
   void clear();
+  // The two trees change places; records stay where they are.
+  void swap(KeyIndex& other) noexcept;
 
   // Walks everything and VERIFYs the invariants of the tree.
   void verify_for_test() const;

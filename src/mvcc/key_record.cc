@@ -8,6 +8,17 @@
 
 namespace mvcc {
 
+Version make_version(Revision revision, size_t size, bool tombstone, bool has_lease) {
+  VERIFY(revision.sub <= kSubMax);
+  Version version;
+  version.main = revision.main;
+  version.sub = static_cast<uint32_t>(revision.sub) & uint32_t{kSubMax};
+  version.tombstone = tombstone;
+  version.has_lease = has_lease;
+  version.size = static_cast<uint32_t>(size);
+  return version;
+}
+
 KeyRecord* KeyRecord::make(std::string_view key) {
   VERIFY(key.size() <= UINT32_MAX);
   auto* record = new (::operator new(sizeof(KeyRecord) + key.size())) KeyRecord();

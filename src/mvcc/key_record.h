@@ -28,6 +28,8 @@ struct Version {
   Revision revision() const { return {main, static_cast<int64_t>(sub)}; }
 };
 static_assert(sizeof(Version) == 16);
+// REQUIRES: revision.sub <= kSubMax.
+Version make_version(Revision revision, size_t size, bool tombstone, bool has_lease);
 
 // A version with what a reader wants to know of it.
 struct Located {

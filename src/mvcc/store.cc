@@ -1,11 +1,8 @@
 #include "mvcc/store.h"
 
-#include <absl/container/flat_hash_map.h>
-
 #include <algorithm>
 #include <utility>
 
-#include "base/bytes.h"
 #include "base/failpoint.h"
 #include "base/verify.h"
 #include "mvcc/compaction_task.h"
@@ -24,34 +21,6 @@ using base::Result;
 using base::Status;
 using storage::Bucket;
 
-constexpr std::string_view kScheduled = "scheduledCompactRev";
-constexpr std::string_view kFinished = "finishedCompactRev";
-
-Status damaged(std::string_view row, const char* what) {
-  return Status(Code::kDataLoss, "the store holds a damaged row (key " + base::hex_bytes(row) + "): " + what);
-}
-
-// A revision in bucket `meta`: the row key of (revision, 0) without the bucket byte.
-Result<std::optional<int64_t>> read_meta_revision(const storage::Backend& backend, std::string_view name) {
-  Result<std::optional<std::string>> row = storage::read_row(backend, Bucket::kMeta, name);
-  if (!row.ok()) return row.status();
-  if (!row->has_value()) return std::optional<int64_t>();
-  const std::optional<ParsedRowKey> parsed = parse_row_key(storage::row_key(Bucket::kKey, **row));
-  if (!parsed) return damaged(name, "not a revision");
-  return std::optional<int64_t>(parsed->revision.main);
-}
-
-Version make_version(Revision revision, size_t size, bool tombstone, bool has_lease) {
-  VERIFY(revision.sub <= kSubMax);
-  Version version;
-  version.main = revision.main;
-  version.sub = static_cast<uint32_t>(revision.sub) & uint32_t{kSubMax};
-  version.tombstone = tombstone;
-  version.has_lease = has_lease;
-  version.size = static_cast<uint32_t>(size);
-  return version;
-}
-
 Options with_defaults(Options options) {
   if (options.compaction_batch_rows == 0) options.compaction_batch_rows = Options().compaction_batch_rows;
   return options;
@@ -69,75 +38,35 @@ Store::~Store() { VERIFY(readers_.empty()); }
 
 Status Store::recover() {
   VERIFY(!recovered_);
+  Result<std::unique_ptr<StoreImage>> image = StoreImage::read(*backend_.view());
+  if (!image.ok()) return image.status();
+  adopt(**image);
+  return {};
+}
+
+std::unique_ptr<StoreImage> Store::restart(std::unique_ptr<StoreImage> image) {
+  VERIFY(recovered_ && !in_write_ && !compaction_running_);
+  for (RangeReader* reader : readers_) reader->dead_ = true;
+  hot_.clear();
+  scheduled_.reset();
+  adopt(*image);
+  return image;
+}
+
+void Store::adopt(StoreImage& image) {
   recovered_ = true;
-  Result<std::optional<int64_t>> finished = read_meta_revision(backend_, kFinished);
-  if (!finished.ok()) return finished.status();
-  Result<std::optional<int64_t>> scheduled = read_meta_revision(backend_, kScheduled);
-  if (!scheduled.ok()) return scheduled.status();
-  finished_ = compacted_ = finished->value_or(-1);
-  scheduled_revision_ = scheduled->value_or(-1);
-  Status status = recover_rows();
-  if (!status.ok()) return status;
+  index_.swap(image.index);
+  finished_ = compacted_ = image.finished_compact;
+  scheduled_revision_ = image.scheduled_compact;
   // Rows up to a compaction may all be gone: its revision is still the least the current one can be.
-  current_ = newest_ = std::max({current_, finished_, scheduled_revision_});
+  current_ = newest_ = std::max({image.newest, finished_, scheduled_revision_});
   if (scheduled_revision_ > finished_) {
     // Interrupted: once more, over what is left; the rows for its hash are not all there.
     scheduled_ = Scheduled{scheduled_revision_, finished_, false};
     compacted_ = scheduled_revision_;
   }
-  return {};
-}
-
-Status Store::restart() {
-  VERIFY(recovered_ && !in_write_ && !compaction_running_);
-  for (RangeReader* reader : readers_) reader->dead_ = true;
-  index_.clear();
-  hot_.clear();
-  scheduled_.reset();
-  current_ = newest_ = 1;
-  recovered_ = false;
-  return recover();
-}
-
-Status Store::recover_rows() {
-  absl::flat_hash_map<const KeyRecord*, int64_t> leases;
-  const std::shared_ptr<const storage::View> view = backend_.view();
-  const std::unique_ptr<storage::EngineIterator> row = view->iterate();
-  const std::string end = storage::bucket_end(Bucket::kKey);
-  for (row->seek(RowKey({1, 0}, false).view()); row->valid() && row->key() < end; row->next()) {
-    const std::optional<ParsedRowKey> parsed = parse_row_key(row->key());
-    if (!parsed) return damaged(row->key(), "its key is not a revision");
-    wire::KeyValue pair;
-    if (!wire::parse(row->value(), pair)) return damaged(row->key(), "its value is not a KeyValue");
-    if (row->value().size() > UINT32_MAX || parsed->revision.sub > kSubMax) return damaged(row->key(), "out of bounds");
-    current_ = parsed->revision.main;
-    KeyRecord& record = index_.find_or_make(pair.key);
-    const Version version = make_version(parsed->revision, row->value().size(), parsed->tombstone, pair.lease != 0);
-    if (record.empty()) {
-      // A tombstone that comes first is what a compaction left of its generation.
-      index_.restore(record, version, parsed->tombstone ? 0 : pair.create_revision, parsed->tombstone ? 1 : pair.version);
-    } else if (parsed->revision <= record.newest.revision()) {
-      return damaged(row->key(), "there is a put and a tombstone of this revision");
-    } else if (!parsed->tombstone) {
-      index_.put(record, version);
-    } else if (record.live()) {
-      index_.bury(record, version);
-    }  // else: a second tombstone, which etcd writes no more and skips too.
-    if (leases_ != nullptr) {
-      if (pair.lease != 0 && !parsed->tombstone) {
-        leases[&record] = pair.lease;
-      } else {
-        leases.erase(&record);
-      }
-    }
-  }
-  if (!row->status().ok()) return row->status();
-  std::vector<std::pair<std::string_view, int64_t>> attached;
-  attached.reserve(leases.size());
-  for (const auto& [record, lease] : leases) attached.emplace_back(record->key(), lease);
-  std::sort(attached.begin(), attached.end());
-  for (const auto& [key, lease] : attached) leases_->attach(LeaseId(lease), key);
-  return {};
+  if (leases_ == nullptr) return;
+  for (const auto& [key, lease] : image.leased) leases_->attach(LeaseId(lease), key);
 }
 
 // --- reading
@@ -177,7 +106,7 @@ Status Store::compact(int64_t revision) {
   const bool previous_completed = scheduled_revision_ == finished_;
   scheduled_ = Scheduled{revision, compacted_, previous_completed};
   compacted_ = scheduled_revision_ = revision;
-  storage::put_row(backend_, Bucket::kMeta, kScheduled, RowKey({revision, 0}, false).in_bucket());
+  storage::put_row(backend_, Bucket::kMeta, kScheduledCompactRow, RowKey({revision, 0}, false).in_bucket());
   FAILPOINT(compactBeforeCommitScheduledCompact);
   if (observer_ != nullptr) observer_->on_compact(revision);
   return {};

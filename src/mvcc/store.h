@@ -24,6 +24,7 @@
 #include "mvcc/hot_values.h"
 #include "mvcc/key_index.h"
 #include "mvcc/revision.h"
+#include "mvcc/store_image.h"
 
 namespace storage {
 class Backend;
@@ -111,9 +112,10 @@ class Store {
 
   // Reads all rows back into memory. REQUIRES: called once, before anything else. kDataLoss: a row that cannot be understood.
   base::Status recover();
-  // The backend's rows have been replaced by those of a received snapshot: reads them all back. Readers that are pinned hear
-  // kUnavailable at their next step; watchers are the observer's. REQUIRES: no compaction under way. Errors as recover().
-  base::Status restart();
+  // The backend's rows have been replaced by those of a received snapshot, which `image` was read from. Readers that are pinned
+  // hear kUnavailable at their next step; watchers are the observer's. Gives back what is to be freed, which takes a while: on
+  // another thread. REQUIRES: no compaction under way. O(keys with leases).
+  std::unique_ptr<StoreImage> restart(std::unique_ptr<StoreImage> image);
 
   // --- revisions ----------------------------------------------------------------------------------------------------------
   int64_t current_revision() const { return current_; }
@@ -152,7 +154,7 @@ class Store {
   friend class CompactionTask;
   friend class RangeReader;
 
-  base::Status recover_rows();
+  void adopt(StoreImage& image);
   void save_dropped(const KeyRecord& record, int64_t at);
 
   storage::Backend& backend_;

@@ -107,6 +107,7 @@ class Log {
   bool has_unstable_entries() const { return !unstable_.entries().empty(); }
   SnapshotPtr next_unstable_snapshot() const { return unstable_.next_snapshot(); }
   bool has_snapshot() const { return unstable_.snapshot() != nullptr; }
+  SnapshotPtr pending_snapshot() const { return unstable_.snapshot(); }  // adopted, and not known to be in the storage
   void accept_unstable() { unstable_.accept(); }
   void stable_to(EntryId id) { unstable_.stable_to(id); }
   void stable_snapshot_to(Index index) { unstable_.stable_snapshot_to(index); }

@@ -158,6 +158,9 @@ Outcome Applier::execute(const wire::InternalRequest& request) {
     case Op::kClusterVersionSet:
       set_cluster_version(request.body);
       return {};
+    case Op::kDowngradeInfoSet:
+      set_downgrade(request.body);
+      return {};
     case Op::kDowngradeVersionTest:
       return {};
     default:
@@ -227,6 +230,11 @@ void Applier::set_member_attributes(std::string_view body) {
 void Applier::set_cluster_version(std::string_view body) {
   membershippb::ClusterVersionSetRequest request;
   if (read(body, &request)) node_.adopt_cluster_version(request.ver());
+}
+
+void Applier::set_downgrade(std::string_view body) {
+  membershippb::DowngradeInfoSetRequest request;
+  if (read(body, &request)) node_.mutable_membership().set_downgrade_target(request.enabled() ? request.ver() : "");
 }
 
 // What members up to 3.5 wrote into the log for publishing themselves and for the cluster version.

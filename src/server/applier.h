@@ -40,6 +40,7 @@ class Applier {
   Outcome execute_alarm(std::string_view body);
   void set_member_attributes(std::string_view body);
   void set_cluster_version(std::string_view body);
+  void set_downgrade(std::string_view body);
   void apply_v2(std::string_view data);
   base::Status refuse(const wire::InternalRequest& request) const;
   void raise_no_space();

@@ -5,6 +5,7 @@
 #include "etcdserver.pb.h"
 #include "server/force_new_cluster.h"
 #include "server/snapshot_installer.h"
+#include "server/snapshot_receiver.h"
 
 namespace server {
 namespace {
@@ -117,10 +118,6 @@ Result<bool> has_log(const Config& config, io::Disk& disk) {
 }
 
 Result<DataDir> open_data_dir(const Config& config, io::Disk& disk, const AskPeer& ask) {
-  Result<bool> has_proxy = io::exists(disk, config.data_dir + "/proxy");
-  if (has_proxy.ok() && *has_proxy) {
-    return Status(Code::kFailedPrecondition, "invalid datadir; both member and proxy directories exist");
-  }
   Result<bool> initialized = has_log(config, disk);
   if (!initialized.ok()) return initialized.status();
   Status made = make_member_dirs(config, disk);
@@ -145,6 +142,7 @@ Result<DataDir> open_data_dir(const Config& config, io::Disk& disk, const AskPee
   out->engine = std::move(*engine);
   Status installed = finish_installation(*out->engine, disk, config.snap_dir(), out->snapshot.index);
   if (!installed.ok()) return installed;
+  remove_received_databases(disk, config.snap_dir());
   const bool founds = !out->bootstrap_members.empty() || !out->existing_members.empty() || !*initialized;
   if (founds) {
     base::log::info("starting local member",

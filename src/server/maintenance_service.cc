@@ -28,7 +28,9 @@ void answer_status(Node& node, rpc::UnaryCall call) {
   response.set_islearner(node.is_learner());
   response.set_dbsizequota(node.config().quota_backend_bytes == 0 ? kQuotaBytesDefault : node.config().quota_backend_bytes);
   response.set_storageversion(node.storage_version());
-  response.mutable_downgradeinfo();
+  const std::string& downgrade = node.membership().downgrade_target();
+  response.mutable_downgradeinfo()->set_enabled(!downgrade.empty());
+  response.mutable_downgradeinfo()->set_targetversion(downgrade);
   if (node.leader() == base::kNoNode) response.add_errors(std::string(errors::no_leader().text()));
   for (const Alarm& alarm : node.alarms().all()) {
     response.add_errors("memberID:" + std::to_string(alarm.member.value()) + " alarm:" + std::string(alarm_name(alarm.type)));

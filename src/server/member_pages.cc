@@ -112,7 +112,7 @@ void serve_downgrade(Node& node, const Call& call) {
   if (!allow_only(*call, "GET", *call)) return;
   node.linearizable_barrier([&node, call](const Status& read) {
     if (!read.ok()) return refuse(node, *call, 500, "failed linearized read: " + std::string(read.text()));
-    answer(node, *call, 200, "text/plain", "false");  // A cluster that goes down a version refuses a member of ours anyway.
+    answer(node, *call, 200, "text/plain", node.membership().downgrade_target().empty() ? "false" : "true");
   });
 }
 

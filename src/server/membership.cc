@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "server/config.h"
 #include "storage/keyspace.h"
 
 namespace server {
@@ -18,6 +19,7 @@ using base::Status;
 using storage::Bucket;
 
 constexpr size_t kSha1Bytes = 20;
+constexpr std::string_view kDowngradeRow = "downgrade";
 
 uint64_t sha1_prefix(std::string_view text) {
   unsigned char digest[EVP_MAX_MD_SIZE];
@@ -192,6 +194,18 @@ Status Membership::recover() {
   base::Result<std::optional<std::string>> version = storage::read_row(backend_, Bucket::kCluster, "clusterVersion");
   if (!version.ok()) return version.status();
   cluster_version_ = version->value_or("");
+  base::Result<std::optional<std::string>> downgrade = storage::read_row(backend_, Bucket::kCluster, kDowngradeRow);
+  if (!downgrade.ok()) return downgrade.status();
+  const nlohmann::json row = nlohmann::json::parse(downgrade->value_or("{}"), nullptr, false);
+  bool enabled = false;
+  std::string target;
+  if (!row.is_object() || !read_bool(row, "enabled", &enabled) || !read_string(row, "target-version", &target)) {
+    return Status(Code::kDataLoss, "membership: backend row cluster/" + std::string(kDowngradeRow) + " is damaged");
+  }
+  downgrade_target_ = enabled ? target : "";
+  if (!enabled) return {};
+  base::log::info("cluster is downgrading to target version",
+                  {{"target-cluster-version", target}, {"current-server-version", std::string(kVersion)}});
   return {};
 }
 
@@ -305,6 +319,13 @@ bool Membership::set_attributes(NodeId id, std::string name, std::vector<std::st
 void Membership::set_cluster_version(std::string version) {
   cluster_version_ = std::move(version);
   storage::put_row(backend_, Bucket::kCluster, "clusterVersion", cluster_version_);
+}
+
+void Membership::set_downgrade_target(std::string target) {
+  downgrade_target_ = std::move(target);
+  const char* enabled = downgrade_target_.empty() ? "false" : "true";
+  storage::put_row(backend_, Bucket::kCluster, kDowngradeRow,
+                   "{\"target-version\":" + go_json_string(downgrade_target_) + ",\"enabled\":" + enabled + "}");
 }
 
 void Membership::write(const Member& member) {

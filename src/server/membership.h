@@ -77,6 +77,9 @@ class Membership {
   // "3.7.0"; empty until decided. set: writes the row.
   const std::string& cluster_version() const { return cluster_version_; }
   void set_cluster_version(std::string version);
+  // The version the cluster is going down to, "3.6.0"; empty: it is not. set: writes the row.
+  const std::string& downgrade_target() const { return downgrade_target_; }
+  void set_downgrade_target(std::string target);
 
  private:
   void write(const Member& member);
@@ -88,6 +91,7 @@ class Membership {
   std::map<base::NodeId, Member> members_;
   std::set<base::NodeId> removed_;
   std::string cluster_version_;
+  std::string downgrade_target_;
 };
 
 }  // namespace server

@@ -429,7 +429,10 @@ struct Node::Installation {
   bool held = false;  // nothing else works on the store in the background
   std::unique_ptr<SnapshotInstaller> installer;
   base::Result<bool> stepped = false;
+  base::Result<std::unique_ptr<mvcc::StoreImage>> image = Status();
 };
+
+bool Node::installs(Index index) const { return installation_ != nullptr && installation_->index == index; }
 
 void Node::install_snapshot(Index index, Term term, std::string path, std::function<void()> done) {
   VERIFY(!installing() && index > consistent_index_);
@@ -460,18 +463,33 @@ void Node::go_on_installing() {
 
 void Node::install_step() {
   // Shared: when the member stops meanwhile, the step ends without us.
-  environment_.helper.submit([installation = installation_] { installation->stepped = installation->installer->step(); },
-                             [this] {
-                               const base::Result<bool>& stepped = installation_->stepped;
-                               if (!stepped.ok()) {
-                                 base::fatal("store: cannot take over the snapshot " + installation_->path + ": " +
-                                             stepped.status().to_string());
-                               }
-                               *stepped ? finish_installing() : install_step();
-                             });
+  environment_.helper.submit(
+      [installation = installation_] { installation->stepped = installation->installer->step(); },
+      [this] {
+        const base::Result<bool>& stepped = installation_->stepped;
+        if (!stepped.ok()) {
+          base::fatal("store: cannot take over the snapshot " + installation_->path + ": " + stepped.status().to_string());
+        }
+        *stepped ? read_image() : install_step();
+      });
+}
+
+// What the store keeps in memory: for many keys it takes seconds to read.
+void Node::read_image() {
+  environment_.helper.submit(
+      [installation = installation_, engine = engine_.get()] {
+        installation->image = mvcc::StoreImage::read(storage::View({}, *engine, engine->snapshot()));
+      },
+      [this] {
+        if (!installation_->image.ok()) {
+          base::fatal("store: a received snapshot cannot be read: " + installation_->image.status().to_string());
+        }
+        finish_installing();
+      });
 }
 
 void Node::finish_installing() {
+  const base::Instant before = environment_.loop.clock().now();
   const uint64_t rows = installation_->installer->rows_written();
   const int64_t revision_before = store_->current_revision();
   maintainer_->give_up();
@@ -487,8 +505,14 @@ void Node::finish_installing() {
                                        {"incoming-leader-snapshot-index", installation_->index.value()},
                                        {"incoming-leader-snapshot-term", installation_->term.value()},
                                        {"rows-written", rows},
+                                       base::log::Field::duration("pause", (environment_.loop.clock().now() - before).count()),
                                        {"current-rev", store_->current_revision()}});
-  environment_.helper.submit([&files = environment_.files, path = installation_->path] { (void)files.unlink(path); }, [] {});
+  environment_.helper.submit(
+      [&files = environment_.files, installation = installation_] {
+        (void)files.unlink(installation->path);
+        installation->image = Status();  // the index of before, which takes its time
+      },
+      [] {});
   installation_.reset();
   environment_.metrics.snapshot_apply_in_progress.set(0);
   done();
@@ -515,8 +539,8 @@ Status Node::recover_state() {
   Status status = membership_.recover();
   if (status.ok()) status = alarms_.recover();
   if (status.ok()) status = leases_->recover();
-  if (status.ok()) status = store_->restart();
   if (!status.ok()) return status;
+  installation_->image = store_->restart(std::move(*installation_->image));
   if (!membership_.cluster_version().empty()) {
     environment_.metrics.set_cluster_version(membership_.cluster_version().substr(0, membership_.cluster_version().rfind('.')));
     leases_->on_cluster_version();

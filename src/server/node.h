@@ -159,6 +159,8 @@ class Node {
   // state of before; watchers lose nothing. Damage is fatal: the log already begins with this snapshot.
   void install_snapshot(base::Index index, base::Term term, std::string path, std::function<void()> done);
   bool installing() const { return installation_ != nullptr; }
+  // The received database of this index is being installed, or about to be.
+  bool installs(base::Index index) const;
 
   // --- for Applier and RaftDriver
   // ---------------------------------------------------------------------------------------------
@@ -188,6 +190,7 @@ class Node {
   struct Installation;
   base::Status recover(DataDir& data);
   base::Status recover_state();
+  void read_image();
   void go_on_installing();
   void install_step();
   void finish_installing();

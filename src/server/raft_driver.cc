@@ -565,6 +565,13 @@ Status RaftDriver::step(raft::Message message) {
   return stepped;
 }
 
+base::Result<bool> RaftDriver::step_snapshot(raft::Message message) {
+  const Index index = message.snapshot->index;
+  if (Status stepped = step(std::move(message)); !stepped.ok()) return stepped;
+  const raft::SnapshotPtr pending = raft_->raft().log().pending_snapshot();
+  return (pending != nullptr && pending->index == index) || node_.installs(index);
+}
+
 void RaftDriver::on_messages(std::vector<wire::RaftMessage> messages) {
   if (stopped_) return;
   for (wire::RaftMessage& wire_message : messages) {

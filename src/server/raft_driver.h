@@ -83,6 +83,8 @@ class RaftDriver final : public peer::Events {
   void on_self_removed() override;
   // What a message does to raft; what it has to say goes out in the next turn.
   base::Status step(raft::Message message);
+  // The same for a snapshot; whether its database will be installed.
+  base::Result<bool> step_snapshot(raft::Message message);
 
   // Copies; with the progress of all if we lead.
   raft::NodeStatus status() const { return raft_->status(); }

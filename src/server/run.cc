@@ -215,7 +215,7 @@ Status Process::open() {
   node_ = std::move(*node);
   receiver_ =
       std::make_unique<SnapshotReceiver>(home_, environment, config_.snap_dir(), *peers_,
-                                         [this](raft::Message message) { return node_->driver().step(std::move(message)); });
+                                         [this](raft::Message message) { return node_->driver().step_snapshot(std::move(message)); });
   peer_port_ = std::make_unique<PeerPort>(home_, clock_, *peers_, receiver_.get());
   pages_ = std::make_unique<Pages>(home_, *node_, config_);
   metrics_.registry.before_expose([this] {

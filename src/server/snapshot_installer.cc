@@ -81,6 +81,10 @@ Result<bool> SnapshotInstaller::step() {
   }
   for (seen_bytes_ = 0; seen_bytes_ < kStepBytes && (more_old() || !new_key_.empty());) {
     const int order = !more_old() ? 1 : new_key_.empty() ? -1 : old_->key().compare(new_key_);
+    if (order < 0 && old_->key() == marker_key()) {  // Of an installation that ended early: it goes with the last write.
+      old_->next();
+      continue;
+    }
     if (order < 0) {
       seen_bytes_ += old_->key().size();
       batch_.erase(old_->key());

@@ -18,6 +18,9 @@ using base::Code;
 using base::Result;
 using base::Status;
 
+constexpr std::string_view kDatabaseSuffix = ".snap.db";
+constexpr std::string_view kUnfinishedPrefix = "db.tmp";
+
 Status cut_short() { return Status(Code::kDataLoss, "unexpected EOF"); }
 
 }  // namespace
@@ -26,6 +29,16 @@ std::string received_database_path(const std::string& snap_dir, base::Index inde
   char name[32];
   std::snprintf(name, sizeof(name), "%016llx.snap.db", static_cast<unsigned long long>(index.value()));
   return io::join(snap_dir, name);
+}
+
+void remove_received_databases(io::Disk& disk, const std::string& snap_dir) {
+  const Result<std::vector<std::string>> names = disk.list(snap_dir);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    if (!name.ends_with(kDatabaseSuffix) && !name.starts_with(kUnfinishedPrefix)) continue;
+    const Status removed = disk.unlink(io::join(snap_dir, name));
+    base::log::info("removed a received database that is not needed", {{"path", io::join(snap_dir, name)}, {"error", removed}});
+  }
 }
 
 struct SnapshotReceiver::Reception {
@@ -91,7 +104,12 @@ asio::awaitable<void> SnapshotReceiver::run(std::shared_ptr<rpc::HttpCall> call,
                        {"incoming-snapshot-index", reception.message.snapshot->index.value()},
                        {"incoming-snapshot-size-bytes", reception.bytes}});
       std::optional<raft::Message> message = from_wire(std::move(reception.message));
-      status = message ? step_(std::move(*message)) : Status(Code::kInvalidArgument, "no raft message");
+      Result<bool> wanted = Status(Code::kInvalidArgument, "no raft message");
+      if (message) wanted = step_(std::move(*message));
+      status = wanted.status();
+      if (!wanted.ok() || !*wanted) {  // Raft has what it says, or more.
+        environment_.helper.submit([&disk = environment_.files, path = reception.final_path] { (void)disk.unlink(path); }, [] {});
+      }
       if (!status.ok()) status = Status(status.code(), "failed to process raft message (" + std::string(status.text()) + ")");
       reception.refused_with = 500;
     }
@@ -155,7 +173,7 @@ asio::awaitable<Status> SnapshotReceiver::save(Reception& reception) {
                                                   {"remote-snapshot-sender-id", base::hex(reception.message.from.value())},
                                                   {"incoming-snapshot-index", index}});
   io::Disk& disk = environment_.files;
-  reception.path = io::join(snap_dir_, "db.tmp" + std::to_string(++received_));
+  reception.path = io::join(snap_dir_, std::string(kUnfinishedPrefix) + std::to_string(++received_));
   reception.final_path = received_database_path(snap_dir_, reception.message.snapshot->index);
   Status done;
   std::function<void()> work = [&] {

@@ -24,11 +24,14 @@ inline constexpr int kReceivesMax = 2;                           // at one momen
 
 // "<dir>/00000000000004d2.snap.db": the name etcd gives the database of an index.
 std::string received_database_path(const std::string& snap_dir, base::Index index);
+// At a start, when no installation is left to be finished: databases that nobody wants any more, and parts of such.
+void remove_received_databases(io::Disk& disk, const std::string& snap_dir);
 
 class SnapshotReceiver {
  public:
-  using Step = std::function<base::Status(raft::Message)>;
-  // `step` hands the message to raft. All outlive it; it outlives its receptions (stop()).
+  // Hands the message to raft; whether the database is wanted: it is unlinked otherwise.
+  using Step = std::function<base::Result<bool>(raft::Message)>;
+  // All outlive it; it outlives its receptions (stop()).
   SnapshotReceiver(asio::io_context& loop, const Environment& environment, std::string snap_dir, peer::HttpTransport& transport,
                    Step step);
 

@@ -27,13 +27,18 @@ struct VersionMonitor::Round {
 };
 
 std::optional<MinorVersion> decide_cluster_version(std::optional<MinorVersion> current,
-                                                   const std::map<NodeId, std::optional<MinorVersion>>& servers) {
+                                                   const std::map<NodeId, std::optional<MinorVersion>>& servers,
+                                                   std::optional<MinorVersion> downgrade) {
   std::optional<MinorVersion> lowest;
   for (const auto& [id, version] : servers) {
     if (!version) return current ? std::nullopt : std::optional(kUnknownClusterVersion);
     if (!lowest || *version < *lowest) lowest = version;
   }
   if (!current) return lowest ? lowest : kUnknownClusterVersion;
+  if (downgrade) {
+    const MinorVersion above{downgrade->major, downgrade->minor + 1};
+    return *current == above && lowest == above ? downgrade : std::nullopt;
+  }
   if (lowest && *current < *lowest && current->major == lowest->major) return lowest;
   return std::nullopt;
 }
@@ -91,7 +96,8 @@ void VersionMonitor::finish(const Round& round) {
                                                              {"remote-member-id", base::hex(id.value())},
                                                              {"remote-member-version", version->text()}});
   }
-  const std::optional<MinorVersion> next = decide_cluster_version(parse_minor_version(node_.cluster_version()), round.servers);
+  const std::optional<MinorVersion> next = decide_cluster_version(
+      parse_minor_version(node_.cluster_version()), round.servers, parse_minor_version(node_.membership().downgrade_target()));
   if (next) propose(*next);
 }
 

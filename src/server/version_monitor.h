@@ -17,8 +17,10 @@ class Node;
 inline constexpr base::Duration kVersionCheckMargin = std::chrono::seconds(1);  // sooner than members' writes time out
 
 // What to propose when the members' servers have these versions (nullopt: a member did not tell); nullopt: nothing.
+// `downgrade`: the version to go down to; one minor version below what the cluster and its lowest member have.
 std::optional<MinorVersion> decide_cluster_version(std::optional<MinorVersion> current,
-                                                   const std::map<base::NodeId, std::optional<MinorVersion>>& servers);
+                                                   const std::map<base::NodeId, std::optional<MinorVersion>>& servers,
+                                                   std::optional<MinorVersion> downgrade = std::nullopt);
 
 class VersionMonitor {
  public:

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -74,6 +75,26 @@ void leave_unless_run(const CommandLine& line) {
   }
 }
 
+// "member" or "empty"; ends the process where there cannot be a member.
+std::string data_dir_type(const std::string& dir) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::file_status status = fs::status(dir, error);
+  if (status.type() == fs::file_type::not_found) return "empty";
+  if (!error && !fs::is_directory(status)) {
+    base::log::exit_fatal("failed to list data directory", {{"dir", dir}, {"error", "readdirent " + dir + ": not a directory"}});
+  }
+  if (!error) (void)fs::directory_iterator(dir, error);
+  if (error) {
+    std::string why = error.message();
+    why[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(why[0])));
+    base::log::exit_fatal("failed to list data directory", {{"dir", dir}, {"error", "open " + dir + ": " + why}});
+  }
+  const bool member = fs::exists(dir + "/member", error), proxy = fs::exists(dir + "/proxy", error);
+  if (member && proxy) base::log::exit_fatal("invalid datadir; both member and proxy directories exist");
+  return member ? "member" : "empty";
+}
+
 void lock_memory() {
   if (::mlockall(MCL_CURRENT | MCL_FUTURE) == 0) return;
   base::log::exit_fatal("memory cannot be locked", {{"error", std::string(std::strerror(errno))}});
@@ -111,10 +132,9 @@ int server_main(int argc, char** argv) {
   if (!error.empty()) refuse(error);
 
   server::finish(config);
-  std::error_code unreadable;  // opening it says more
-  const bool has_member = std::filesystem::exists(config.member_dir(), unreadable);
-  base::log::info(has_member ? "server has already been initialized" : "Initialize and start etcd server",
-                  {{"data-dir", config.data_dir}, {"dir-type", has_member ? "member" : "empty"}});
+  const std::string type = data_dir_type(config.data_dir);
+  base::log::info(type == "member" ? "server has already been initialized" : "Initialize and start etcd server",
+                  {{"data-dir", config.data_dir}, {"dir-type", type}});
   if (const Status ready = server::check_start(config); !ready.ok()) server::exit_after_failed_start(config, ready);
   if (config.memory_mlock) lock_memory();
   const int code = server::run(config);

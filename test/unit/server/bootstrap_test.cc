@@ -144,3 +144,23 @@ TEST_CASE("versions: the leader proposes the lowest, and only up") {
     CHECK(server::decide_cluster_version(row.current, row.servers) == row.next);
   }
 }
+
+TEST_CASE("versions: a cluster that goes down does so by one version, and is not raised again") {
+  using Servers = std::map<NodeId, std::optional<MinorVersion>>;
+  const MinorVersion v35{3, 5}, v36{3, 6}, v37{3, 7};
+  struct Row {
+    const char* rule;
+    MinorVersion current;
+    Servers servers;
+    MinorVersion target;
+    std::optional<MinorVersion> next;
+  };
+  for (const Row& row : {Row{"all above it", v37, {{NodeId(1), v37}, {NodeId(2), v37}}, v36, v36},
+                         Row{"done already", v36, {{NodeId(1), v37}, {NodeId(2), v37}}, v36, {}},
+                         Row{"two versions", v37, {{NodeId(1), v37}}, v35, {}},
+                         Row{"a member is below already", v37, {{NodeId(1), v37}, {NodeId(2), v36}}, v36, {}},
+                         Row{"somebody is silent", v37, {{NodeId(1), v37}, {NodeId(2), std::nullopt}}, v36, {}}}) {
+    CAPTURE(row.rule);
+    CHECK(server::decide_cluster_version(row.current, row.servers, row.target) == row.next);
+  }
+}
