@@ -18,6 +18,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/heap_profile.h"
 #include "base/process_metrics.h"
 
 namespace server {
@@ -38,9 +39,11 @@ struct Named {
   const char* what;
 };
 constexpr Named kProfiles[] = {
+    {"allocs", "Where memory was asked for, all of it; a sample, of what is in C++"},
     {"block", "Where threads waited for locks; no such waits are recorded"},
     {"cmdline", "The command line of this process"},
     {"goroutine", "The stacks of all threads now"},
+    {"heap", "Where the memory was asked for that is in use now; for go tool pprof, as allocs"},
     {"mutex", "Who held locks that others waited for; no such waits are recorded"},
     {"profile", "Where the CPU is spent, over `seconds` (30); for go tool pprof"},
     {"symbol", "The names of addresses, given in the query or the body of a POST, with '+' between them"},
@@ -213,6 +216,14 @@ void Profiles::serve(std::shared_ptr<HttpCall> call, const Target& target, const
     const std::string& body = call->request().body;
     const bool post = call->request().method == "POST";
     return finish(text_page(symbols_page(std::string_view(post ? body : target.raw_query).substr(0, kSymbolBytesMax))));
+  }
+  if (name == "heap" || name == "allocs") {
+    std::string profile = base::heap_profile::text() + "\nMAPPED_LIBRARIES:\n" + read_file("/proc/self/maps");
+    if (target.value("debug") != "" && target.value("debug") != "0") return finish(text_page(std::move(profile)));
+    HttpResponse response = with_body("application/octet-stream", std::move(profile));
+    response.headers.add("Content-Disposition", "attachment; filename=\"" + name + "\"");
+    response.headers.add("X-Content-Type-Options", "nosniff");
+    return finish(std::move(response));
   }
   if (name == "goroutine") return serve_stacks(std::move(call), cors);
   if (name == "threadcreate") {

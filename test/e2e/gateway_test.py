@@ -228,6 +228,12 @@ class Gateway(unittest.TestCase):
         # Five words of the legacy format: 0, 3, version, period, 0.
         self.assertEqual(struct.unpack("<3Q", profile[:24]), (0, 3, 0))
         self.assertIn(b"/etcd", profile)
+        self.member.ctl("put", "big", stdin="v" * 1000000)
+        for name in ("heap", "allocs"):
+            status, headers, profile = self.member.get("/debug/pprof/" + name)
+            self.assertEqual((status, headers["Content-Type"]), (200, "application/octet-stream"))
+            self.assertRegex(profile, rb"^heap profile: \d+: \d+ \[\d+: \d+\] @ heap_v2/524288\n")
+            self.assertIn(b"MAPPED_LIBRARIES:\n", profile)
         self.assertEqual(self.member.get("/debug/pprof/nothing")[0], 404)
 
 
