@@ -148,13 +148,13 @@ class Session::Impl {
     if (!malformed.empty()) std::erase(malformed, id);
   }
 
-  // A flood: the connection ends as soon as this has been drained.
-  int calm_down(const char* why) {
+  // The connection ends as soon as this has been drained.
+  int break_off(uint32_t error, const char* why) {
     if (broken) return 0;
     broken = true;
     broken_why = why;
-    (void)nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session),
-                                NGHTTP2_ENHANCE_YOUR_CALM, reinterpret_cast<const uint8_t*>(why), std::strlen(why));
+    (void)nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session), error,
+                                reinterpret_cast<const uint8_t*>(why), std::strlen(why));
     return 0;
   }
 
@@ -203,7 +203,11 @@ struct Callbacks {
       default:
         allowed = me.control.take();
     }
-    return allowed ? 0 : me.calm_down("too many control frames");
+    // nghttp2 ignores all of PRIORITY, as it may but for this.
+    if (frame->type == NGHTTP2_PRIORITY && frame->stream_id == 0) {
+      return me.break_off(NGHTTP2_PROTOCOL_ERROR, "PRIORITY on stream 0");
+    }
+    return allowed ? 0 : me.break_off(NGHTTP2_ENHANCE_YOUR_CALM, "too many control frames");
   }
 
   static int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* user) {

@@ -299,6 +299,7 @@ TEST_CASE("http2: floods and malformed frames end the connection or the stream")
         Row{"CONTINUATION flood", hello() + continuation, true}, Row{"header bomb", hello() + frame(1, 4, 1, bomb), false},
         Row{"frame too large", hello() + std::string("\xff\xff\xff\0\0\0\0\0\1", 9), true},
         Row{"DATA on stream 0", hello() + frame(0, 0, 0, "x"), true},
+        Row{"PRIORITY on stream 0", hello() + frame(2, 0, 0, std::string("\0\0\0\0\x10", 5)), true},
         Row{"even stream id", hello() + frame(1, 4, 2, kTinyHeaders), true},
         Row{"bad HPACK index", hello() + frame(1, 4, 1, "\xff\xff\xff\x7f"), true}}) {
     CAPTURE(row.what);
