@@ -525,12 +525,15 @@ class TlsStream final : public Stream {
 };
 
 constexpr unsigned char kOffered[] = "\x02h2";
-constexpr unsigned char kPreferred[] = "\x08http/1.1\x02h2";
+constexpr unsigned char kHttp1First[] = "\x08http/1.1\x02h2";
+constexpr unsigned char kHttp2First[] = "\x02h2\x08http/1.1";
+static_assert(sizeof kHttp1First == sizeof kHttp2First);
 
 int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
-                    unsigned offered_size, void*) {
+                    unsigned offered_size, void* preferred) {
   unsigned char* found = nullptr;
-  const int rc = SSL_select_next_proto(&found, size, kPreferred, sizeof kPreferred - 1, offered, offered_size);
+  const int rc = SSL_select_next_proto(&found, size, static_cast<const unsigned char*>(preferred), sizeof kHttp1First - 1,
+                                       offered, offered_size);
   *chosen = found;
   return rc == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
@@ -557,13 +560,13 @@ std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, std::shar
   return std::make_unique<TlsStream>(std::move(below), context, false, server_name, std::move(material));
 }
 
-void set_alpn_http(asio::ssl::context& context, bool server) {
-  SSL_CTX* ssl = context.native_handle();
-  if (server) {
-    SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, nullptr);
-  } else {
-    (void)SSL_CTX_set_alpn_protos(ssl, kOffered, sizeof kOffered - 1);
-  }
+void set_alpn_client(asio::ssl::context& context) {
+  (void)SSL_CTX_set_alpn_protos(context.native_handle(), kOffered, sizeof kOffered - 1);
+}
+
+void set_alpn_server(asio::ssl::context& context, bool prefer_http2) {
+  const unsigned char* preferred = prefer_http2 ? kHttp2First : kHttp1First;
+  SSL_CTX_set_alpn_select_cb(context.native_handle(), choose_protocol, const_cast<unsigned char*>(preferred));
 }
 
 }  // namespace net

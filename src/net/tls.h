@@ -26,8 +26,9 @@ std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, asio::ssl
 std::unique_ptr<Stream> make_tls_client(std::unique_ptr<Stream> below, std::shared_ptr<const TlsMaterial> material,
                                         std::string server_name);
 
-// Client: offers "h2", as gRPC's do. Server: HTTP/1.1 with those who speak it, since over HTTP/2 there is nothing but gRPC;
-// h2 with the others; nobody else, as Go.
-void set_alpn_http(asio::ssl::context& context, bool server);
+// Offers "h2", as gRPC's clients do.
+void set_alpn_client(asio::ssl::context& context);
+// h2 and HTTP/1.1, the preferred one with those who speak both; nobody who offers neither, as Go.
+void set_alpn_server(asio::ssl::context& context, bool prefer_http2);
 
 }  // namespace net

@@ -78,6 +78,47 @@ Bio memory(const std::string& bytes) {
   return bio;
 }
 
+// The content of a PEM block; nullopt: not base64.
+std::optional<std::string> decode_base64(std::string_view text) {
+  std::string packed;
+  for (const char c : text) {
+    if (c != '\n' && c != '\r' && c != ' ' && c != '\t') packed += c;
+  }
+  const size_t padding = packed.ends_with("==") ? 2 : packed.ends_with('=') ? 1 : 0;
+  if (packed.size() % 4 != 0 || packed.find('=') < packed.size() - padding) return std::nullopt;
+  std::string bytes(packed.size() / 4 * 3, '\0');
+  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                                   reinterpret_cast<const unsigned char*>(packed.data()), static_cast<int>(packed.size()));
+  if (size != static_cast<int>(bytes.size())) return std::nullopt;
+  bytes.resize(bytes.size() - padding);
+  return bytes;
+}
+
+// Takes the next well-formed block from `pem`, of whatever kind, as Go's pem.Decode does: what is no block, and blocks whose
+// lines are wrong, are passed over. nullopt: no more.
+std::optional<std::string> next_pem_block(std::string_view& pem) {
+  constexpr std::string_view kBegin = "-----BEGIN ", kEnd = "\n-----END ", kDashes = "-----";
+  const auto line_of = [](std::string_view text) { return text.substr(0, text.find('\n')); };
+  const auto trimmed = [](std::string_view line) { return line.substr(0, line.find_last_not_of(" \t\r") + 1); };
+  for (;;) {
+    const size_t end = pem.find(kEnd);
+    if (end == std::string_view::npos) return std::nullopt;
+    const std::string_view before = pem.substr(0, end + 1);
+    const std::string_view last = line_of(pem.substr(end + kEnd.size()));
+    const size_t begin = before.rfind(kBegin);
+    pem.remove_prefix(end + kEnd.size());
+    if (begin == std::string_view::npos || (begin > 0 && before[begin - 1] != '\n')) continue;
+    std::string_view body = before.substr(begin + kBegin.size());
+    const std::string_view kind = trimmed(line_of(body));  // with the dashes after it
+    if (!kind.ends_with(kDashes) || trimmed(last) != kind) continue;
+    body.remove_prefix(std::min(line_of(body).size() + 1, body.size()));
+    while (!body.empty() && line_of(body).find(':') != std::string_view::npos) {
+      body.remove_prefix(std::min(line_of(body).size() + 1, body.size()));
+    }
+    if (std::optional<std::string> bytes = decode_base64(body)) return bytes;
+  }
+}
+
 std::string serial_bytes(const ASN1_INTEGER* serial) {
   const Number number(ASN1_INTEGER_to_BN(serial, nullptr));
   if (number == nullptr) return {};
@@ -222,10 +263,13 @@ Status load_trusted(asio::ssl::context& context, const std::string& ca_file) {
   const Result<std::string> bundle = read_file(ca_file);
   if (!bundle.ok()) return bundle.status();
   SSL_CTX* native = context.native_handle();
-  const Bio bio = memory(*bundle);
-  for (;;) {
-    const Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
-    if (certificate == nullptr) break;
+  std::string_view left = *bundle;
+  while (const std::optional<std::string> block = next_pem_block(left)) {
+    const auto* at = reinterpret_cast<const unsigned char*>(block->data());
+    const Certificate certificate(d2i_X509(nullptr, &at, static_cast<long>(block->size())));
+    ERR_clear_error();
+    if (certificate == nullptr) return invalid("x509: malformed certificate");
+    if (at != reinterpret_cast<const unsigned char*>(block->data() + block->size())) return invalid("x509: trailing data");
     (void)X509_STORE_add_cert(SSL_CTX_get_cert_store(native), certificate.get());
     (void)SSL_CTX_add_client_CA(native, certificate.get());
   }
@@ -272,7 +316,7 @@ Status TlsMaterial::load() {
   SSL_CTX_set_max_cert_list(native, kClientCertificateBytesMax);
   SSL_CTX_set_num_tickets(native, 1);
   SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);  // A client resumes by its ticket; we keep nothing of it.
-  set_alpn_http(server_, true);
+  set_alpn_server(server_, options_.prefer_http2);
 
   if (options_.trusted_ca_file.empty()) SSL_CTX_set_default_verify_paths(client_.native_handle());
   SSL_CTX_set_verify(client_.native_handle(), options_.skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, nullptr);

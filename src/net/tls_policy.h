@@ -21,6 +21,7 @@ struct TlsOptions {
   std::string client_cert_file, client_key_file;  // shown when we dial; empty: those above
   std::string trusted_ca_file;                    // who may sign our peers; empty: the system's, when we dial
   std::string crl_file;                           // DER or PEM: certificates with these serial numbers are refused
+  bool prefer_http2 = false;                      // a server; else HTTP/1.1 where the client can do both
   bool require_client_cert = false;               // a server with trusted_ca_file always does
   bool check_client_names = true;  // a client certificate that has names must have one of the address it comes from
   bool skip_verify = false;        // when we dial
@@ -80,7 +81,8 @@ base::Status make_self_signed(const std::string& dir, const std::vector<std::str
 
 // A certificate chain and its key, from PEM files, into `context`; errors as above.
 base::Status load_key_pair(asio::ssl::context& context, const std::string& cert_file, const std::string& key_file);
-// The certificates that `context` trusts, from a PEM file. One without certificates trusts nobody, as in Go.
+// The certificates that `context` trusts, from a PEM file: every block of it must hold one, text and broken blocks between them
+// are passed over, and a file without any trusts nobody, as in Go. Errors: `x509: malformed certificate`, `open ...`.
 base::Status load_trusted(asio::ssl::context& context, const std::string& ca_file);
 
 }  // namespace net

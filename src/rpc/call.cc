@@ -7,6 +7,7 @@
 #include "base/verify.h"
 #include "rpc/grpc_connection.h"
 #include "rpc/grpc_text.h"
+#include "rpc/http2_request.h"
 
 namespace rpc {
 
@@ -44,7 +45,8 @@ void Call::clear() {
   told_dead_ = remote_ended_ = half_close_told_ = headers_sent_ = ended_ = has_source_ = pulling_ = granted_ = false;
   deferred_ = request_broken_ = is_grpc_ = malformed_connection_ = false;
   source_busy_ = source_dead_ = false;
-  for (std::string* text : {&path_, &verb_, &bad_content_type_, &subtype_, &encoding_, &content_type_, &status_text_}) {
+  for (std::string* text : {&path_, &authority_, &verb_, &bad_content_type_, &subtype_, &encoding_, &content_type_,
+                            &status_text_}) {
     text->clear();
   }
   bad_header_ = status_ = close_why_ = Status();
@@ -57,6 +59,7 @@ void Call::clear() {
   pieces_.clear();
   first_piece_ = piece_offset_ = queued_ = 0;
   source_left_ = 0;
+  http_.reset();
   context_ = CallContext();
   metadata_.clear();
   cancelled_.store(false, std::memory_order_relaxed);
@@ -75,6 +78,7 @@ void Call::header(std::string_view name, std::string_view value) {
   if (phase_ != Phase::kHeaders) return;  // Trailers of a request mean nothing to gRPC.
   if (name[0] == ':') {
     if (name == ":path") path_.assign(value);
+    if (name == ":authority") authority_.assign(value);
     if (name == ":method" && value != "POST") verb_.assign(value);
     return;
   }
@@ -150,9 +154,35 @@ void Call::headers_end(bool end_stream) {
     if (end_stream) this->end_stream();  // Trailers.
     return;
   }
-  phase_ = Phase::kAnswered;
-  if (!refuse_headers()) dispatch();
+  if (!is_call()) {
+    begin_http();
+  } else {
+    phase_ = Phase::kAnswered;
+    if (!refuse_headers()) dispatch();
+  }
   if (end_stream) this->end_stream();
+}
+
+// A port that serves both tells by the content type, but only where TLS has led to HTTP/2: in clear text it is for gRPC alone.
+bool Call::is_call() const {
+  const ServerOptions& options = connection_->options();
+  if (!options.serve_http || !connection_->is_tls() || core_->http_handler == nullptr) return true;
+  return options.serve_grpc && (is_grpc_ || bad_content_type_.find(kPlainContentType.value) != std::string::npos);
+}
+
+void Call::begin_http() {
+  phase_ = Phase::kHttp;
+  HttpRequest request;
+  request.method = verb_.empty() ? "POST" : verb_;
+  request.target = path_;
+  request.headers = take_metadata();
+  request.headers.add("host", authority_);
+  const std::string_view content_type = is_grpc_ ? kPlainContentType.value : std::string_view(bad_content_type_);
+  if (!content_type.empty()) request.headers.add("content-type", std::string(content_type));
+  request.peer = peer_->address;
+  request.tls_common_name = peer_->tls_common_name;
+  request.secure = true;
+  http_ = std::make_shared<Http2Request>(loop_, core_, connection_, id_, std::move(request));
 }
 
 void Call::dispatch() {
@@ -199,6 +229,7 @@ void Call::fire_deadline() {
 // --- request ------------------------------------------------------------------------------------------------------------
 
 void Call::data(std::string_view bytes) {
+  if (phase_ == Phase::kHttp) return http_->data(bytes);
   if (phase_ == Phase::kRequest) {
     read_unary(bytes);
   } else if (phase_ == Phase::kStreaming && !request_broken_ && !ended_) {
@@ -341,6 +372,7 @@ void Call::read_messages() {
 
 void Call::end_stream() {
   remote_ended_ = true;
+  if (phase_ == Phase::kHttp) return http_->end_stream();
   if (phase_ == Phase::kRequest) {
     request_broken(Status(Code::kUnknown, reader_.mid_message() ? "unexpected EOF" : "EOF"));
   } else if (phase_ == Phase::kStreaming && !ended_) {
@@ -493,6 +525,7 @@ void Call::stop(const Status& why) {
 }
 
 void Call::stream_closed(const Status& why) {
+  if (http_ != nullptr) http_->stream_closed();
   give_back_reservation();
   if (held_bytes_ > 0) connection_->core().request_bytes.fetch_sub(std::exchange(held_bytes_, 0), std::memory_order_relaxed);
   connection_ = nullptr;

@@ -26,6 +26,7 @@
 namespace rpc {
 
 class GrpcConnection;
+class Http2Request;
 class StreamHandle;
 
 inline constexpr size_t kPooledBufferBytesMax = 16 * 1024;  // what a pooled call keeps of its buffers
@@ -90,6 +91,7 @@ class Call final : public detail::UnaryState, public http2::Body {
     kRequest,  // waiting for the request message (unary)
     kStreaming,
     kAnswered,  // the answer is known or being made; request bytes are ignored
+    kHttp,      // no gRPC: http_ has it
   };
   struct Piece {
     char prefix[kMessagePrefixBytes];
@@ -101,6 +103,8 @@ class Call final : public detail::UnaryState, public http2::Body {
 
   void fire_deadline();
   void grpc_header(std::string_view name, std::string_view value);
+  bool is_call() const;
+  void begin_http();
   bool refuse_headers();
   void dispatch();
   void read_messages();
@@ -124,7 +128,7 @@ class Call final : public detail::UnaryState, public http2::Body {
   void pull(size_t max);
   void chunk_done(base::Result<std::string> chunk);
   void begin_observed();
-  void observe_end(base::Code code);
+  void observe_end(const base::Status& status, std::string_view response, const ChunkSource* source);
 
   const std::shared_ptr<NetLoop> loop_;
 
@@ -145,7 +149,7 @@ class Call final : public detail::UnaryState, public http2::Body {
   bool granted_ = false;
   bool deferred_ = false;  // the session waits for resume()
   bool request_broken_ = false;
-  std::string path_, verb_, bad_content_type_, subtype_, encoding_;
+  std::string path_, authority_, verb_, bad_content_type_, subtype_, encoding_;
   base::Status bad_header_;
   bool is_grpc_ = false;
   bool malformed_connection_ = false;
@@ -164,6 +168,7 @@ class Call final : public detail::UnaryState, public http2::Body {
   base::Status close_why_;  // set when we know better than the connection
   std::string content_type_, status_number_, status_text_;
   http2::Header trailer_fields_[2];
+  std::shared_ptr<Http2Request> http_;
 
   // --- written by the owner before kUnary or kStream, read by home after
   CallContext context_;

@@ -59,7 +59,7 @@ void Call::receive_at_home(CallMessage message) {
 }
 
 void Call::finish(std::string message) {
-  observe_end(Code::kOk);
+  observe_end(Status(), message, nullptr);
   CallMessage out;
   out.call = this;
   out.kind = Kind::kReply;
@@ -69,7 +69,7 @@ void Call::finish(std::string message) {
 
 void Call::finish(Status status) {
   VERIFY(!status.ok());
-  observe_end(status.code());
+  observe_end(status, {}, nullptr);
   CallMessage out;
   out.call = this;
   out.kind = Kind::kFailure;
@@ -83,7 +83,7 @@ void Call::finish(std::unique_ptr<ChunkSource> source) {
     return finish(Status(Code::kResourceExhausted,
                          "grpc: trying to send message larger than max (" + std::to_string(size) + " vs. 4294967295)"));
   }
-  observe_end(Code::kOk);
+  observe_end(Status(), {}, source.get());
   source_ = std::move(source);
   send_to_owner(Kind::kSource, size);
 }
@@ -114,13 +114,14 @@ void Call::chunk_done(Result<std::string> chunk) {
 }
 
 void Call::begin_observed() {
-  if (!core_->observer) return;
   began_ = loop_->clock().now();
-  core_->observer(method_->path, method_->stream != nullptr, std::nullopt, base::Duration(0));
+  if (core_->observer) core_->observer(method_->path, method_->stream != nullptr, std::nullopt, base::Duration(0));
 }
 
-void Call::observe_end(Code code) {
-  if (core_->observer) core_->observer(method_->path, method_->stream != nullptr, code, loop_->clock().now() - began_);
+void Call::observe_end(const Status& status, std::string_view response, const ChunkSource* source) {
+  const base::Duration took = loop_->clock().now() - began_;
+  if (core_->observer) core_->observer(method_->path, method_->stream != nullptr, status.code(), took);
+  if (took > core_->slow_from) core_->slow_observer(FinishedUnary{context_, request_, response, source, status, took});
 }
 
 // --- UnaryCall --------------------------------------------------------------------------------------------------------------

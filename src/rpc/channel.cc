@@ -57,7 +57,7 @@ class Channel::Impl final : public ClientConnection::Owner,
         keepalive_time_(shared_->options.keepalive_time) {
     if (asio::ssl::context* tls = shared_->options.tls.get()) {
       tls->set_verify_mode(shared_->options.tls_insecure_skip_verify ? asio::ssl::verify_none : asio::ssl::verify_peer);
-      net::set_alpn_http(*tls, false);  // etcd's servers hang up on clients that do not offer h2.
+      net::set_alpn_client(*tls);  // etcd's servers hang up on clients that do not offer h2.
     }
     set_endpoints(shared_->options.endpoints);
   }

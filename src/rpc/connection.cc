@@ -103,7 +103,7 @@ asio::awaitable<void> serve_connection(std::shared_ptr<NetLoop> loop, std::share
     opening->close_in(kFirstBytesTimeout);
     protocol = co_await sniff(*stream, first);
   }
-  if (protocol == Protocol::kHttp2 && options->serve_grpc) {
+  if (protocol == Protocol::kHttp2 && (options->serve_grpc || (options->serve_http && stream->is_tls()))) {
     auto connection = std::make_shared<GrpcConnection>(loop, core, options, std::move(stream));
     co_await connection->run(std::move(first));
   } else if (protocol == Protocol::kHttp1 && options->serve_http) {

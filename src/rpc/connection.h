@@ -34,6 +34,8 @@ struct ServerCore {
   HttpHandler http_handler;
   Server::CallObserver observer;         // home only
   Server::MessageObserver message_observer;  // home only
+  Server::SlowObserver slow_observer;        // home only
+  base::Duration slow_from = base::Duration::max();  // home only; the time from which on slow_observer is called
   std::atomic<size_t> request_bytes{0};  // held by calls now
   std::atomic<bool> stopping{false};
 };

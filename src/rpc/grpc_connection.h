@@ -39,6 +39,7 @@ class GrpcConnection final : public Connection, private http2::Events {
   http2::Session& session() { return session_; }
   ServerCore& core() { return *core_; }
   const ServerOptions& options() const { return *options_; }
+  bool is_tls() const { return stream_->is_tls(); }
   void mark_dirty();
   // A request of `bytes` is larger than a stream's window: the call gets credit now or, in order, when others are done.
   void reserve(Call* call);

@@ -4,152 +4,13 @@
 
 #include "base/verify.h"
 #include "net/spawn.h"
+#include "rpc/http_exchange.h"
 
 namespace rpc {
 
 using base::Code;
 using base::Result;
 using base::Status;
-
-// The handler's end of one request. Lives on the home loop; reaches the connection by tasks for its loop.
-class HttpExchange final : public HttpCall, public std::enable_shared_from_this<HttpExchange> {
- public:
-  HttpExchange(std::shared_ptr<NetLoop> loop, std::shared_ptr<HttpConnection> connection, HttpRequest request)
-      : loop_(std::move(loop)),
-        connection_(std::move(connection)),
-        request_(std::move(request)),
-        room_(loop_->home()),
-        arrived_(loop_->home()) {}
-  const HttpRequest& request() const override { return request_; }
-
-  void finish(HttpResponse response) override {
-    if (stage_ != Stage::kNothing) return;
-    stage_ = Stage::kDone;
-    const auto self = shared_from_this();
-    loop_->on_owner(
-        [self, response = std::move(response)]() mutable { self->connection_->answer(self.get(), std::move(response)); });
-  }
-
-  void begin(int status, Metadata headers) override {
-    if (stage_ != Stage::kNothing) return;
-    stage_ = Stage::kBegun;
-    const auto self = shared_from_this();
-    loop_->on_owner([self, status, fields = headers.fields()]() mutable {
-      self->connection_->answer_head(self.get(), status, std::move(fields));
-    });
-  }
-
-  asio::awaitable<Status> write(std::string chunk) override {
-    if (closed_ || (stage_ != Stage::kBegun && stage_ != Stage::kUpgraded)) {
-      co_return Status(Code::kCancelled, "context canceled");
-    }
-    if (chunk.empty()) co_return Status();
-    queued_ += chunk.size();
-    const auto self = shared_from_this();
-    send_chunk(std::move(chunk));
-    while (!closed_ && queued_ > kHttpQueuedBytesMax) co_await room_.wait();
-    co_return closed_ ? Status(Code::kCancelled, "context canceled") : Status();
-  }
-
-  bool try_write(std::string chunk) override {
-    const bool open = !closed_ && (stage_ == Stage::kBegun || stage_ == Stage::kUpgraded);
-    if (!open || queued_ > kHttpQueuedBytesMax) return false;
-    if (chunk.empty()) return true;
-    queued_ += chunk.size();
-    send_chunk(std::move(chunk));
-    return true;
-  }
-
-  void end() override {
-    if (stage_ != Stage::kBegun && stage_ != Stage::kUpgraded) return;
-    stage_ = Stage::kDone;
-    arrived_.notify();
-    const auto self = shared_from_this();
-    loop_->on_owner([self] { self->connection_->answer_end(self.get()); });
-  }
-
-  void upgrade(Metadata headers) override {
-    VERIFY(request_.upgrade);
-    if (stage_ != Stage::kNothing) return;
-    stage_ = Stage::kUpgraded;
-    const auto self = shared_from_this();
-    loop_->on_owner(
-        [self, fields = headers.fields()]() mutable { self->connection_->answer_upgrade(self.get(), std::move(fields)); });
-  }
-
-  asio::awaitable<std::optional<std::string>> read() override {
-    while (received_.empty() && !closed_ && !body_complete_ && (stage_ == Stage::kUpgraded || request_.streamed)) {
-      co_await arrived_.wait();
-    }
-    if (received_.empty()) co_return std::nullopt;
-    std::string bytes = std::exchange(received_, std::string());
-    loop_->on_owner([self = shared_from_this()] { self->connection_->bytes_taken(self.get()); });
-    co_return std::optional<std::string>(std::move(bytes));
-  }
-
-  bool body_complete() const override { return body_complete_ && received_.empty(); }
-  bool closed() const override { return closed_; }
-  void on_closed(std::function<void()> callback) override {
-    if (closed_) {
-      callback();
-    } else {
-      callback_ = std::move(callback);
-    }
-  }
-
-  // From the connection, posted to the home loop.
-  void received(std::string bytes) {
-    received_ += bytes;
-    arrived_.notify();
-  }
-  void body_ended() {
-    body_complete_ = true;
-    arrived_.notify();
-  }
-  void peer_gone() {
-    closed_ = true;
-    room_.notify();
-    arrived_.notify();
-    if (callback_) std::exchange(callback_, nullptr)();
-  }
-  void sent(size_t bytes) {
-    queued_ -= std::min(bytes, queued_);
-    if (queued_ <= kHttpQueuedBytesMax && room_.waiting()) room_.notify();
-  }
-  // The exchange is over: nothing will happen to it any more.
-  void over() { callback_ = nullptr; }
-  // The handler holds nothing any more. If it has not answered, the client must not wait for ever.
-  void handler_gone() {
-    if (closed_ || stage_ == Stage::kDone) return;
-    if (stage_ == Stage::kBegun || stage_ == Stage::kUpgraded)
-      return loop_->on_owner([self = shared_from_this()] { self->connection_->abort(); });
-    HttpResponse response;
-    response.status = 500;
-    finish(std::move(response));
-  }
-  // Owner's side: chunk bytes in the connection's output since the socket took everything last.
-  size_t unsent = 0;
-
- private:
-  enum class Stage { kNothing, kBegun, kUpgraded, kDone };
-
-  void send_chunk(std::string chunk) {
-    const auto self = shared_from_this();
-    loop_->on_owner(
-        [self, chunk = std::move(chunk)]() mutable { self->connection_->answer_chunk(self.get(), std::move(chunk)); });
-  }
-
-  const std::shared_ptr<NetLoop> loop_;
-  const std::shared_ptr<HttpConnection> connection_;
-  const HttpRequest request_;
-  net::Wake room_, arrived_;
-  std::string received_;
-  std::function<void()> callback_;
-  size_t queued_ = 0;
-  Stage stage_ = Stage::kNothing;
-  bool closed_ = false;
-  bool body_complete_ = false;
-};
 
 namespace {
 
@@ -159,8 +20,6 @@ http1::Limits limits_of(const ServerOptions& options) {
   limits.body_bytes_max = options.streams_body ? UINT64_MAX : options.http_body_bytes_max;
   return limits;
 }
-
-bool may_have_body(int status) { return status >= 200 && status != 204 && status != 304; }
 
 }  // namespace
 
@@ -325,14 +184,10 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
   streams_body_ = request.streamed;
   handler_busy_ = false;
   if (!core_->http_handler) co_return false;
-  auto self = std::static_pointer_cast<HttpConnection>(shared_from_this());
+  std::shared_ptr<HttpCarrier> self = std::static_pointer_cast<HttpConnection>(shared_from_this());
   current_ = std::make_shared<HttpExchange>(loop_, std::move(self), std::move(request));
   const bool gone = peer_ended_;
-  {
-    std::shared_ptr<HttpCall> call(current_.get(), [exchange = current_](HttpCall*) { exchange->handler_gone(); });
-    auto hand_over = [core = core_, call = std::move(call)]() mutable { core->http_handler(std::move(call)); };
-    loop_->on_home(std::move(hand_over));
-  }
+  hand_over(*loop_, core_, current_);
   if (gone) loop_->on_home([exchange = current_] { exchange->peer_gone(); });
   bool alive = true;
   while (alive && !(answer_done_ && output_.empty())) {

@@ -11,6 +11,7 @@
 #include "net/timer_queue.h"
 #include "net/wake.h"
 #include "rpc/connection.h"
+#include "rpc/http_exchange.h"
 
 namespace rpc {
 
@@ -18,11 +19,8 @@ inline constexpr auto kHttpHeadTimeout = std::chrono::minutes(5);  // for a head
 inline constexpr auto kHttpBodyTimeout = std::chrono::minutes(5);  // for a whole body
 inline constexpr auto kHttpPieceTimeout = std::chrono::seconds(30);  // for the next bytes of a streamed body
 inline constexpr size_t kHttpReadAheadBytesMax = 64 * 1024;        // read but not yet parsed
-inline constexpr size_t kHttpQueuedBytesMax = 256 * 1024;          // answer bytes waiting for the socket; writers wait beyond
 
-class HttpExchange;
-
-class HttpConnection final : public Connection {
+class HttpConnection final : public Connection, public HttpCarrier {
  public:
   HttpConnection(std::shared_ptr<NetLoop> loop, std::shared_ptr<ServerCore> core, std::shared_ptr<const ServerOptions> options,
                  std::unique_ptr<net::Stream> stream);
@@ -34,16 +32,15 @@ class HttpConnection final : public Connection {
   void drain() override;
   void abort() override;
 
-  // --- for HttpExchange, on this connection's loop. Calls for an exchange that is over are ignored.
-  void answer(HttpExchange* from, HttpResponse response);
-  void answer_head(HttpExchange* from, int status, http1::Fields fields);
-  void answer_chunk(HttpExchange* from, std::string chunk);
-  void answer_end(HttpExchange* from);
-  void answer_upgrade(HttpExchange* from, http1::Fields fields);
-  // The handler has taken the bytes it was given last.
-  void bytes_taken(HttpExchange* from);
-
  private:
+  void answer(HttpExchange* from, HttpResponse response) override;
+  void answer_head(HttpExchange* from, int status, http1::Fields fields) override;
+  void answer_chunk(HttpExchange* from, std::string chunk) override;
+  void answer_end(HttpExchange* from) override;
+  void answer_upgrade(HttpExchange* from, http1::Fields fields) override;
+  void bytes_taken(HttpExchange* from) override;
+  void answer_broken(HttpExchange*) override { abort(); }
+
   asio::awaitable<void> read_ahead();
   asio::awaitable<bool> read_request(HttpRequest& request);
   asio::awaitable<bool> exchange(HttpRequest request);

@@ -87,7 +87,11 @@ class LocalUnaryCall final : public detail::UnaryState, public LocalUnary, publi
     const std::shared_ptr<LocalUnaryCall> self = std::move(self_);
     self_ = nullptr;
     deadline_.cancel();
-    if (core_->observer) core_->observer(method_.path, false, answer.status.code(), clock_.now() - began_);
+    const base::Duration took = clock_.now() - began_;
+    if (core_->observer) core_->observer(method_.path, false, answer.status.code(), took);
+    if (took > core_->slow_from) {
+      core_->slow_observer(FinishedUnary{context_, request_, answer.message, answer.source.get(), answer.status, took});
+    }
     tell(std::move(answer));
   }
 

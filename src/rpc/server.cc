@@ -168,6 +168,12 @@ void Server::set_message_observer(MessageObserver observer) {
   impl_->core->message_observer = std::move(observer);
 }
 
+void Server::set_slow_observer(base::Duration from, SlowObserver observer) {
+  VERIFY(impl_->listeners.empty() && observer != nullptr);
+  impl_->core->slow_from = from;
+  impl_->core->slow_observer = std::move(observer);
+}
+
 void Server::listen(std::unique_ptr<net::Listener> listener, ServerOptions options) {
   impl_->last_port = listener->port();
   impl_->start(std::move(listener), std::move(options));

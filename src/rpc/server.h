@@ -32,6 +32,8 @@ class ChunkSource {
   // Hands over the next 1..max bytes (at most `max`), at once or later, on the home loop. Never called while one is under
   // way, nor after size() bytes. An error ends the stream with that status in the trailers.
   virtual void next(size_t max, Done done) = 0;
+  // How many things the message tells of, for logs.
+  virtual int64_t count() const { return 0; }
 };
 
 // What a handler may know of a call. Valid as long as the call.
@@ -41,6 +43,16 @@ struct CallContext {
   std::optional<base::Instant> deadline;  // from grpc-timeout
   std::string_view peer;                  // "127.0.0.1:39412", "unix:@"
   std::string_view tls_common_name;       // of the verified client certificate; empty without
+};
+
+// A unary call at the moment its answer is known; the views end with the observer's call.
+struct FinishedUnary {
+  const CallContext& context;
+  std::string_view request;
+  std::string_view response;    // the message; empty with `source` and without an answer
+  const ChunkSource* source;    // what makes the message; null: `response` is it
+  base::Status status;
+  base::Duration took;
 };
 
 class LocalCalls;
@@ -229,6 +241,9 @@ class Server {
   // as one) or written. Unary calls have one each way and are not told.
   using MessageObserver = std::function<void(std::string_view path, bool received)>;
   void set_message_observer(MessageObserver observer);
+  // Called on the home loop for each unary call that took longer than `from` until its handler answered.
+  using SlowObserver = std::function<void(const FinishedUnary& call)>;
+  void set_slow_observer(base::Duration from, SlowObserver observer);
 
  private:
   class Impl;

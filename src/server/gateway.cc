@@ -202,6 +202,7 @@ struct Exchange : std::enable_shared_from_this<Exchange> {
       response.body = R"({"code": 13, "message": "failed to marshal error message"})";
     }
     response.headers.add("Content-Type", "application/json");
+    if (from_handler && call->request().secure) add_relayed(response.headers);
     if (from_handler && accepts_trailers(call->request())) {
       response.chunked = true;
       response.headers.add("Trailer", "Grpc-Trailer-Content-Type");
@@ -214,8 +215,17 @@ struct Exchange : std::enable_shared_from_this<Exchange> {
   Metadata answer_headers() const {
     Metadata headers = cors;
     headers.add("Content-Type", "application/json");
-    headers.add("Grpc-Metadata-Content-Type", "application/grpc");
+    add_relayed(headers);
     return headers;
+  }
+
+  // What etcd's gateway has as headers from the gRPC server behind it, which over TLS is Go's HTTP server with its own ways.
+  void add_relayed(Metadata& headers) const {
+    headers.add("Grpc-Metadata-Content-Type", "application/grpc");
+    if (!call->request().secure) return;
+    headers.add("Grpc-Metadata-Trailer", "Grpc-Status");
+    headers.add("Grpc-Metadata-Trailer", "Grpc-Message");
+    headers.add("Grpc-Metadata-Trailer", "Grpc-Status-Details-Bin");
   }
 
   void answer(std::string_view message) {

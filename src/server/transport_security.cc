@@ -32,6 +32,7 @@ base::Result<std::shared_ptr<net::TlsPolicy>> open_tls(const Config& config, Tls
   options.trusted_ca_file = from.trusted_ca_file;
   options.crl_file = from.crl_file;
   options.require_client_cert = from.client_cert_auth;
+  options.prefer_http2 = !members;  // members talk HTTP/1.1
   options.check_client_names = members && !from.skip_client_san_verification;  // etcd asks members only
   options.allowed_cns = from.allowed_cns;
   options.allowed_hostnames = from.allowed_hostnames;
@@ -56,6 +57,7 @@ base::Result<std::shared_ptr<net::TlsPolicy>> open_tls(const Config& config, Tls
     self_signed.cert_file = self_signed.client_cert_file = dir + "/cert.pem";
     self_signed.key_file = self_signed.client_key_file = dir + "/key.pem";
     self_signed.skip_verify = true;
+    self_signed.prefer_http2 = options.prefer_http2;
     self_signed.cipher_suites = options.cipher_suites;
     self_signed.version_min = options.version_min;
     self_signed.version_max = options.version_max;

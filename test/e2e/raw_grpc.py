@@ -68,18 +68,23 @@ def literal(name, value):
     return b"\0" + length(len(name)) + name + length(len(value)) + value
 
 
-def call_headers(path, extra=()):
-    fields = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()), (b":authority", b"etcd"),
-              (b"content-type", b"application/grpc"), (b"te", b"trailers"), *extra)
+def http_headers(method, path, extra=()):
+    fields = ((b":method", method), (b":scheme", b"http"), (b":path", path.encode()), (b":authority", b"etcd"), *extra)
     return b"".join(literal(name, value) for name, value in fields)
 
 
-class Connection:
-    """One HTTP/2 connection; `window` is how much of each answer the server may send before we read."""
+def call_headers(path, extra=()):
+    return http_headers(b"POST", path, ((b"content-type", b"application/grpc"), (b"te", b"trailers"), *extra))
 
-    def __init__(self, url, window=65535, seconds=30):
+
+class Connection:
+    """One HTTP/2 connection; `window` is how much of each answer the server may send before we read; `wrap`: adds TLS."""
+
+    def __init__(self, url, window=65535, seconds=30, wrap=None):
         host, port = url.split("//")[1].rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=seconds)
+        if wrap:
+            self.socket = wrap(self.socket)
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, window)))
         if window > 65535:
             self.socket.sendall(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", window - 65535)))

@@ -2,6 +2,7 @@
 """TLS on the client port: who gets in, who does not and what the log says of it; files that change; peers that say nothing."""
 
 import http.client
+import json
 import os
 import socket
 import ssl
@@ -11,6 +12,7 @@ import unittest
 
 import certificates
 import harness
+from raw_grpc import DATA, END_HEADERS, END_STREAM, HEADERS, Connection, field, frame, http_headers
 
 LOCAL = "DNS:localhost,IP:127.0.0.1"
 REQUEST_SECONDS_MAX = 20
@@ -104,6 +106,81 @@ class Tls(unittest.TestCase):
         with TlsMember(*self.demanding(f"--client-crl-file={crl}")) as member:
             self.assertEqual(version_page(member.client_url, context_for(self.ca, self.client)), 200)
             self.refused(member, context_for(self.ca, thief), "revoked")
+
+    def test_trust_in_a_damaged_file(self):
+        """As Go reads it: what is no block, or no base64, is passed over; a block must hold a certificate, whole."""
+        other = self.stranger.sign("other", "bob", usage="clientAuth")
+        mine, theirs = self.ca.file.read_text(), self.stranger.file.read_text()
+        lines = theirs.splitlines(keepends=True)
+        not_base64 = "".join([lines[0], "!!!!" + lines[1][4:], *lines[2:]])
+        cut = "".join([*lines[:3], lines[-1]])
+        key = self.stranger.key.read_text()
+        trusted = self.folder.name + "/trusted.pem"
+        for what, text, both in (("text between", mine + "words\n" + theirs + "more words", True),
+                                 ("no base64", mine + not_base64, False), ("cut off", mine + theirs[:len(theirs) // 2], False)):
+            with open(trusted, "w") as file:
+                file.write(text)
+            with self.subTest(what), TlsMember(*self.flags(f"--trusted-ca-file={trusted}", "--client-cert-auth")) as member:
+                self.assertEqual(version_page(member.client_url, context_for(self.ca, self.client)), 200)
+                if both:
+                    self.assertEqual(version_page(member.client_url, context_for(self.ca, other)), 200)
+                else:
+                    self.refused(member, context_for(self.ca, other), "signed by unknown authority")
+        for what, text in (("half a certificate", mine + cut), ("half a certificate first", cut + mine), ("a key", key + mine)):
+            with open(trusted, "w") as file:
+                file.write(text)
+            member = TlsMember(*self.flags(f"--trusted-ca-file={trusted}", "--client-cert-auth")).launch()
+            try:
+                with self.subTest(what):
+                    self.assertNotEqual(member.wait(harness.START_SECONDS_MAX), 0)
+                    self.assertIn("x509: malformed", member.log.text())
+            finally:
+                member.remove()
+
+    def test_pages_and_calls_over_http2(self):
+        context = context_for(self.ca)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with TlsMember(*self.flags()) as member:
+            wrap = lambda plain: context.wrap_socket(plain, server_hostname="127.0.0.1")
+            with Connection(member.client_url, window=1 << 30, wrap=wrap) as connection:
+                self.assertEqual(connection.socket.selected_alpn_protocol(), "h2")
+
+                def ask(method, path, body=None):
+                    """(the first byte of the answer's head, its body); 0x88 stands for 200, 0x8d for 404 (RFC 7541)"""
+                    stream, connection.next_stream = connection.next_stream, connection.next_stream + 2
+                    end = END_STREAM if body is None else 0
+                    connection.send(frame(HEADERS, END_HEADERS | end, stream, http_headers(method, path)))
+                    if body is not None:
+                        connection.send(frame(DATA, END_STREAM, stream, body))
+                    status, data = None, b""
+                    while True:
+                        kind, flags, number, payload = connection.read_frame()
+                        if number != stream:
+                            continue
+                        if kind == HEADERS and status is None:
+                            status = payload[0]
+                        data += payload if kind == DATA else b""
+                        if flags & END_STREAM:
+                            return status, data
+
+                status, body = ask(b"GET", "/version")
+                self.assertEqual((status, "etcdserver" in json.loads(body)), (0x88, True))
+                status, body = ask(b"POST", "/v3/kv/put", b'{"key":"Zm9v","value":"YmFy"}')
+                self.assertEqual((status, json.loads(body)["header"]["revision"]), (0x88, "2"))
+                status, body = ask(b"POST", "/v3/kv/range", b'{"key":"Zm9v"}')
+                self.assertEqual((status, json.loads(body)["kvs"][0]["value"]), (0x88, "YmFy"))
+                self.assertEqual(ask(b"GET", "/nope"), (0x8d, b"404 page not found\n"))
+                status, body = ask(b"GET", "/metrics")
+                self.assertEqual(status, 0x88)
+                self.assertGreater(len(body), 30000)
+                status, body = ask(b"HEAD", "/health")
+                self.assertEqual(body, b"")
+                self.assertIn(b"bar", connection.call("/etcdserverpb.KV/Range", field(1, b"foo")))
+                status, body = ask(b"POST", "/v3/lease/keepalive", b'{"ID":"5"}')
+                self.assertEqual((status, json.loads(body)["result"]["ID"]), (0x88, "5"))
+            old = context_for(self.ca)
+            old.set_alpn_protocols(["http/1.1"])
+            self.assertEqual(version_page(member.client_url, old), 200)
 
     def test_both_on_one_port(self):
         address = f"127.0.0.1:{harness.free_port()}"

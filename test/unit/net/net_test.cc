@@ -117,8 +117,8 @@ TEST_CASE("net: bytes come back whole through memory, TCP, a unix socket and TLS
   SUBCASE("TLS over memory") {
     asio::ssl::context server(asio::ssl::context::tls_server), client(asio::ssl::context::tls_client);
     make_certificate(server, client);
-    net::set_alpn_http(server, true);
-    net::set_alpn_http(client, false);
+    net::set_alpn_server(server, false);
+    net::set_alpn_client(client);
     auto [left, right] = net::make_memory_pair(io, 3000);
     net::spawn(io.get_executor(), "echo", echo(net::make_tls_server(std::move(left), server)));
     StreamPtr tls = net::make_tls_client(std::move(right), client, "localhost");
