@@ -24,6 +24,7 @@
 
 #include "base/flags.h"
 #include "base/log_sinks.h"
+#include "base/log_time.h"
 #include "base/utf8.h"
 
 namespace base::log {
@@ -83,21 +84,6 @@ void append_json_string(std::string& out, std::string_view text) {
   }
   if (whole > kTextBytesMax) out += "... (" + std::to_string(whole) + " bytes)";
   out += '"';
-}
-
-// 2006-01-02T15:04:05.000000Z, or +0200 where the machine's clock is not at UTC.
-std::string timestamp(int64_t unix_ns) {
-  int64_t seconds = unix_ns / 1000000000, micros = unix_ns % 1000000000 / 1000;
-  if (micros < 0) micros += 1000000, --seconds;
-  const std::time_t time = seconds;
-  std::tm local{};
-  localtime_r(&time, &local);
-  char text[64];
-  size_t n = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &local);
-  n += static_cast<size_t>(std::snprintf(text + n, sizeof text - n, ".%06ld", static_cast<long>(micros)));
-  if (local.tm_gmtoff == 0) text[n++] = 'Z';
-  else n += std::strftime(text + n, sizeof text - n, "%z", &local);
-  return std::string(text, n);
 }
 
 // "folder/file.cc:12"
@@ -416,6 +402,20 @@ std::string console_line(const Line& line, const Field* fields, size_t count) {
   }
   out += '}';
   return out;
+}
+
+std::string timestamp(int64_t unix_ns) {
+  int64_t seconds = unix_ns / 1000000000, micros = unix_ns % 1000000000 / 1000;
+  if (micros < 0) micros += 1000000, --seconds;
+  const std::time_t time = seconds;
+  std::tm local{};
+  localtime_r(&time, &local);
+  char text[64];
+  size_t n = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &local);
+  n += static_cast<size_t>(std::snprintf(text + n, sizeof text - n, ".%06ld", static_cast<long>(micros)));
+  if (local.tm_gmtoff == 0) text[n++] = 'Z';
+  else n += std::strftime(text + n, sizeof text - n, "%z", &local);
+  return std::string(text, n);
 }
 
 bool enabled(Level level) { return level >= g_level.load(std::memory_order_relaxed); }

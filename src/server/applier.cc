@@ -14,6 +14,7 @@
 #include "server/metrics.h"
 #include "server/node.h"
 #include "server/reconfiguration.h"
+#include "server/request_log.h"
 #include "storage/keyspace.h"
 
 namespace server {
@@ -85,19 +86,12 @@ void Applier::apply(base::Index index, base::Term term, const std::shared_ptr<co
         &node_.metrics().apply_duration.with({"v3", std::string(op_name(request.op)), applied ? "true" : "false"});
   }
   metrics[applied]->observe_ns((after - before).count());
-  if (after - before > node_.config().warning_apply_duration) {
-    node_.metrics().slow_apply.add();
-    base::log::warn("apply request took too long",
-                    {base::log::Field::duration("took", (after - before).count()),
-                     base::log::Field::duration("expected-duration", node_.config().warning_apply_duration.count()),
-                     {"prefix", ""},
-                     {"request", "header:<ID:" + std::to_string(request.id()) + " > " + std::string(op_name(request.op)) +
-                                     ":<size:" + std::to_string(request.body.size()) + " >"},
-                     {"response", "size:" + std::to_string(outcome.fields.size())},
-                     {"error", outcome.status}});
-  }
+  const AppliedEntry entry{*data, request, outcome, after - before, !applied};
+  if (entry.took > node_.config().warning_apply_duration || entry.failed) log_applied(node_, entry);
   if (waiter == nullptr) return;
-  node_.metrics().record_request(op_name(request.op), true, after - (deadline - node_.request_timeout()));
+  const base::Duration took = after - (deadline - node_.request_timeout());
+  node_.metrics().record_request(op_name(request.op), true, took);
+  if (took > kTraceFrom) log_slow_write(node_, entry, took);
   waiter->done(std::move(outcome));
 }
 

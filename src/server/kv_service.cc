@@ -6,6 +6,7 @@
 #include "server/metrics.h"
 #include "server/proto_call.h"
 #include "server/range_source.h"
+#include "server/request_log.h"
 #include "server/services.h"
 
 namespace server {
@@ -39,22 +40,38 @@ class KvReader final : public Reader {
   KvReader(Node& node, Op op, rpc::UnaryCall call) : node_(node), op_(op), call_(std::move(call)), began_(clock().now()) {}
   void read(const Status& status) override {
     if (!status.ok()) {
-      if (op_ == Op::kRange) node_.metrics().record_request("Range", false, clock().now() - began_);
+      if (op_ == Op::kRange) failed(status);
       return call_.finish(status);
     }
     if (call_.cancelled()) return call_.finish(Status(Code::kCancelled, "context canceled"));
     if (op_ == Op::kRange) return answer_range(node_, std::move(call_), began_);
     const base::Instant before = clock().now();
     base::Result<mvcc::Reply> reply = mvcc::execute_read(node_.store(), op_, call_.request());
-    node_.metrics().record_request("ReadonlyTxn", reply.ok(), clock().now() - before);
+    const base::Duration took = clock().now() - before;
+    node_.metrics().record_request("ReadonlyTxn", reply.ok(), took);
+    if (is_slow(node_, took) || before - began_ + took > kTraceFrom) {
+      FinishedTxn finished{call_.request(), reply.status(), {}, 0, before - began_, took};
+      if (reply.ok()) finished.fields = reply->fields, finished.revision = reply->revision;
+      log_slow_read_txn(node_, finished);
+    }
     if (!reply.ok()) return call_.finish(reply.status());
     answer(node_, call_, reply->revision, reply->fields);
   }
 
  private:
-  Node& node_;
   const base::Clock& clock() const { return node_.environment().loop.clock(); }
+  void failed(const Status& status) {
+    const base::Duration took = clock().now() - began_;
+    node_.metrics().record_request("Range", false, took);
+    if (!is_slow(node_, took)) return;
+    FinishedRange finished;
+    finished.request = call_.request();
+    finished.status = status;
+    finished.waited = finished.took = took;
+    log_slow_range(node_, finished);
+  }
 
+  Node& node_;
   const Op op_;
   rpc::UnaryCall call_;
   const base::Instant began_;

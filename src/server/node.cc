@@ -446,6 +446,7 @@ void Node::install_snapshot(Index index, Term term, std::string path, std::funct
   installation_->term = term;
   installation_->path = std::move(path);
   installation_->done = std::move(done);
+  base::log::info("applySnapshot: opened snapshot backend");
   maintainer_->hold([this] {
     installation_->held = true;
     go_on_installing();
@@ -573,6 +574,7 @@ void Node::on_leader_change(NodeId from, NodeId to) {
 // The first entry of a leader's term is applied: what it decides for the cluster it may decide now.
 void Node::on_empty_entry(Term) {
   if (is_leader()) leases_->on_leading();
+  reads_.ask_again();
   versions_->check();
 }
 
@@ -709,6 +711,8 @@ std::string Node::metrics_text() {
   metrics.proposals_committed.set(static_cast<double>(committed_index().value()));
   metrics.proposals_applied.set(static_cast<double>(applied_index().value()));
   metrics.proposals_pending.set(static_cast<double>(waiters_.size()));
+  metrics.slow_read_indexes.set_total(reads_.slow());
+  metrics.read_indexes_failed.set_total(reads_.failed());
   return metrics.expose();
 }
 

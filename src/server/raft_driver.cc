@@ -27,6 +27,7 @@ constexpr uint64_t kMessageBytesMax = 1u << 20;
 constexpr uint64_t kInflightMessagesMax = 512;
 // Bytes on their way to one follower: a good part of what the transport queues for it.
 constexpr uint64_t kInflightBytesMax = 32u << 20;
+constexpr auto kSlowSync = std::chrono::seconds(1);
 
 // raft's lines, as zap prints those of the library: with a logger name.
 class RaftLog final : public raft::Logger {
@@ -289,6 +290,7 @@ bool RaftDriver::handle_ready() {
     if (ready.soft_state && ready.soft_state->leader != leader_) {
       const NodeId before = std::exchange(leader_, ready.soft_state->leader);
       log_leader(before, leader_);
+      heartbeats_.clear();
       node_.on_leader_change(before, leader_);
     }
     if (ready.hard_state) committed_ = std::max(committed_, ready.hard_state->commit);
@@ -303,6 +305,7 @@ bool RaftDriver::handle_ready() {
       } else if (message.type == raft::MessageType::kSnap) {
         send_snapshot(std::move(message));
       } else {
+        if (message.type == raft::MessageType::kHeartbeat) observe_heartbeat(message.to);
         send(std::move(message));  // A leader's appends leave here, while its own disk has not even begun.
       }
     }
@@ -310,6 +313,21 @@ bool RaftDriver::handle_ready() {
   if (any && raft_->raft().role() == raft::Role::kLeader) FAILPOINT(raftBeforeLeaderSend);
   flush_outbox();
   return any;
+}
+
+// A leader whose disk or processor is too busy is late: its followers may call an election.
+void RaftDriver::observe_heartbeat(NodeId to) {
+  const base::Instant now = environment_.loop.clock().now();
+  const base::Duration interval = std::chrono::milliseconds(config_.heartbeat_ms);
+  const auto [last, first] = heartbeats_.try_emplace(to, now);
+  const base::Duration exceeded = now - std::exchange(last->second, now) - 2 * interval;
+  if (first || exceeded <= base::Duration(0)) return;
+  base::log::warn("leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk",
+                  {{"to", base::hex(to.value())},
+                   base::log::Field::duration("heartbeat-interval", interval.count()),
+                   base::log::Field::duration("expected-duration", 2 * interval.count()),
+                   base::log::Field::duration("exceeded-duration", exceeded.count())});
+  node_.metrics().heartbeat_send_failures.add();
 }
 
 // What a storage message of ours answers: for us, or, now that the disk has it, for another member.
@@ -404,7 +422,13 @@ void RaftDriver::finish_append(const Status& done) {
   AppendJob& job = *job_;
   if (!FAILPOINT_PASS(raftAfterSave, after_save_, environment_.loop, [this] { finish_append(job_->done); })) return;
   node_.metrics().wal_write_duration.observe_ns(job.write_took.count());
-  if (job.batch.must_sync()) node_.metrics().wal_fsync_duration.observe_ns(job.sync_took.count());
+  if (job.batch.must_sync()) {
+    node_.metrics().wal_fsync_duration.observe_ns(job.sync_took.count());
+    if (job.sync_took > kSlowSync) {
+      base::log::warn("slow fdatasync", {base::log::Field::duration("took", job.sync_took.count()),
+                                         base::log::Field::duration("expected-duration", base::Duration(kSlowSync).count())});
+    }
+  }
   node_.metrics().wal_write_bytes.add(static_cast<double>(job.batch.bytes()));
   if (job.received != nullptr) {
     FAILPOINT(raftBeforeApplySnap);

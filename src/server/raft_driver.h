@@ -136,6 +136,7 @@ class RaftDriver final : public peer::Events {
   void release_proposals();
   void send(raft::Message message);
   void flush_outbox();
+  void observe_heartbeat(base::NodeId to);
   void fast_start(base::Instant deadline);
   void campaign_for_gone_leader(base::NodeId gone, base::Term term);
 
@@ -186,6 +187,7 @@ class RaftDriver final : public peer::Events {
   int snapshots_in_flight_ = 0;  // to other members
   base::Instant hold_log_until_{};
   std::vector<wire::RaftMessage> outbox_;                         // of this turn
+  std::map<base::NodeId, base::Instant> heartbeats_;              // as leader: when each member was last sent one
   std::map<base::NodeId, std::vector<std::string>> known_peers_;  // as the transport knows them
   const std::vector<Member> existing_members_;                    // of the cluster that we join
   base::Rng rng_;

@@ -6,6 +6,7 @@
 #include "server/errors.h"
 #include "server/metrics.h"
 #include "server/proto_call.h"
+#include "server/request_log.h"
 #include "server/services.h"
 
 namespace server {
@@ -19,7 +20,7 @@ using base::Status;
 class RangeSource final : public rpc::ChunkSource {
  public:
   RangeSource(Node& node, std::unique_ptr<mvcc::RangeReader> reader, int64_t revision)
-      : node_(node), reader_(std::move(reader)) {
+      : node_(node), reader_(std::move(reader)), count_(reader_->count()) {
     wire::append_range_head(node.header(revision), buffer_);
     size_ = buffer_.size() + reader_->size();
     ++node_.big_reads;
@@ -29,6 +30,7 @@ class RangeSource final : public rpc::ChunkSource {
   RangeSource& operator=(const RangeSource&) = delete;
 
   uint64_t size() const override { return size_; }
+  int64_t count() const override { return count_; }
 
   void next(size_t max, Done done) override {
     while (more_ && buffer_.size() - taken_ < max) {
@@ -48,6 +50,7 @@ class RangeSource final : public rpc::ChunkSource {
   std::unique_ptr<mvcc::RangeReader> reader_;
   std::string buffer_;  // read and not handed over yet, from taken_ on
   size_t taken_ = 0;
+  const int64_t count_;
   uint64_t size_ = 0;
   bool more_ = true;
 };
@@ -55,10 +58,23 @@ class RangeSource final : public rpc::ChunkSource {
 // Since when a Range has been under way, and its execution.
 struct Timing {
   base::Instant request, range;
-  void record(Node& node, bool good) const {
+  // `answer`: its reader, if there is one, is measured.
+  void record(Node& node, const rpc::UnaryCall& call, const Status& status, const mvcc::RangeAnswer* answer) const {
     const base::Instant now = node.environment().loop.clock().now();
-    node.metrics().record_range(good, now - range);
-    node.metrics().record_request("Range", good, now - request);
+    node.metrics().record_range(status.ok(), now - range);
+    node.metrics().record_request("Range", status.ok(), now - request);
+    if (!is_slow(node, now - request)) return;
+    FinishedRange finished;
+    finished.request = call.request();
+    finished.status = status;
+    finished.waited = range - request;
+    finished.took = now - request;
+    if (status.ok()) {
+      finished.fields = answer->reply.fields;
+      finished.revision = answer->reply.revision;
+      if (answer->reader != nullptr) finished.pairs = answer->reader->pairs(), finished.bytes = answer->reader->size();
+    }
+    log_slow_range(node, finished);
   }
 };
 
@@ -73,7 +89,7 @@ struct Measuring : std::enable_shared_from_this<Measuring> {
     if (node.stopping()) return call.finish(errors::stopped());
     if (call.cancelled()) return call.finish(Status(Code::kCancelled, "context canceled"));
     Result<bool> known = answer.reader->measure();
-    if (!known.ok() || *known) timing.record(node, known.ok());
+    if (!known.ok() || *known) timing.record(node, call, known.status(), &answer);
     if (!known.ok()) return call.finish(known.status());
     if (!*known) return node.environment().loop.post([self = shared_from_this()] { self->go_on(); });
     call.finish(std::make_unique<RangeSource>(node, std::move(answer.reader), answer.reply.revision));
@@ -142,7 +158,7 @@ std::string with_header(const wire::ResponseHeader& header, std::string_view fie
 void answer_range(Node& node, rpc::UnaryCall call, base::Instant began) {
   const Timing timing{began, node.environment().loop.clock().now()};
   Result<mvcc::RangeAnswer> answer = mvcc::open_range(node.store(), call.request());
-  if (!answer.ok() || answer->reader == nullptr) timing.record(node, answer.ok());
+  if (!answer.ok() || answer->reader == nullptr) timing.record(node, call, answer.status(), answer.ok() ? &*answer : nullptr);
   if (!answer.ok()) return call.finish(answer.status());
   if (answer->reader == nullptr) return call.finish(with_header(node.header(answer->reply.revision), answer->reply.fields));
   if (node.big_reads >= kBigReadsMax) return call.finish(errors::too_many_requests());

@@ -34,7 +34,10 @@ class ReadQueue {
   // The context of the ReadIndex request to send now, if one is due: a new round, or the same readers asked for again.
   // Empty: nothing to send.
   std::string take_request(base::Instant now);
-  // An answer of Raft; contexts of earlier attempts are ignored.
+  // The leader can answer now what it may have dropped before: the round under way is asked for again with the next
+  // take_request().
+  void ask_again();
+  // An answer of Raft to any attempt of the round under way; those of earlier rounds are ignored.
   void confirm(std::string_view context, base::Index index);
   // The leader changed: who waits in the round under way hears it.
   void fail_round(const base::Status& status);
@@ -43,6 +46,9 @@ class ReadQueue {
   void run(base::Index applied);
   // Ends the waits that are over.
   void expire(base::Instant now, const base::Status& status);
+  // Answers that came too late or never, so far, and rounds that came to nothing.
+  uint64_t slow() const { return slow_; }
+  uint64_t failed() const { return failed_; }
 
  private:
   struct Waiting {
@@ -50,15 +56,18 @@ class ReadQueue {
     base::Instant deadline;
   };
   static void fail(std::vector<Waiting> all, const base::Status& status);
-  static void expire(std::vector<Waiting>& some, base::Instant now, const base::Status& status);
+  // How many were over.
+  static size_t expire(std::vector<Waiting>& some, base::Instant now, const base::Status& status);
 
   RequestIds& ids_;
   std::vector<Waiting> next_;       // for the next round
   std::vector<Waiting> current_;    // asked for, not confirmed
   std::vector<Waiting> confirmed_;  // waiting for `confirmed_index_`
   base::Index confirmed_index_;
-  uint64_t current_id_ = 0;
+  uint64_t first_id_ = 0, current_id_ = 0;  // of the attempts of the round under way, or of the last one
+  uint64_t slow_ = 0, failed_ = 0;
   base::Instant asked_at_{};
+  bool ask_now_ = false;
 };
 
 }  // namespace server

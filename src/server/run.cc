@@ -10,6 +10,7 @@
 #include <random>
 
 #include "base/bytes.h"
+#include "base/heap_profile.h"
 #include "base/log.h"
 #include "io/real_disk.h"
 #include "net/asio_loop.h"
@@ -28,6 +29,7 @@
 #include "server/peer_port.h"
 #include "server/raft_driver.h"
 #include "server/reconfiguration.h"
+#include "server/request_log.h"
 #include "server/services.h"
 #include "server/snapshot_receiver.h"
 #include "server/transport_security.h"
@@ -263,6 +265,10 @@ void Process::serve(Front& front) {
     server.set_message_observer([this](std::string_view path, bool received) {
       if (const GrpcMethodMetrics* method = metrics_of(path)) (received ? method->received : method->sent)->add();
     });
+    // At level debug every call is told of.
+    const bool all = base::log::enabled(base::log::Level::kDebug);
+    server.set_slow_observer(all ? base::Duration(-1) : config_.warning_unary_request_duration,
+                             [this](const rpc::FinishedUnary& call) { log_call(clock_, call); });
   }
   if (front.options.serve_http) {
     if (front.port == Port::kClient && config_.enable_grpc_gateway) {
@@ -405,6 +411,7 @@ void Process::begin() {
 
 int run(const Config& config) {
   int stopped_by = 0;
+  if (profiles_enabled(config)) base::heap_profile::start();
   {
     Process process(config);
     const int code = process.run();

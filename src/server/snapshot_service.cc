@@ -1,5 +1,7 @@
 // Maintenance.Snapshot: the database in chunks, then its digest (feature map 3.11, wire-and-disk 8.1). A piece is made when the
 // one before has gone to the socket, so a slow client costs a piece of memory and a pinned view, and no time of anybody else's.
+#include <algorithm>
+
 #include "base/log.h"
 #include "server/await_worker.h"
 #include "server/database_export.h"
@@ -30,6 +32,33 @@ void log_begin(uint64_t total, const std::string& version) {
   base::log::info("sending database snapshot to client",
                   {{"total-bytes", total}, {"size", size_text(total)}, {"storage-version", version}});
 }
+
+// Once more each time the transfer has taken so long again as a fast network would need at all.
+class TransferWatch {
+ public:
+  TransferWatch(const base::Clock& clock, uint64_t total)
+      : clock_(clock), total_(total), began_(clock.now()), every_(std::max<base::Duration>(kWarnFrom, at_full_speed(total))),
+        next_(began_ + every_) {}
+  void look() {
+    const base::Instant now = clock_.now();
+    if (now < next_) return;
+    while (next_ <= now) next_ += every_;
+    const auto taking = base::log::Field::duration("taking", (now - began_).count());
+    base::log::warn("snapshotting taking too long to transfer", {taking, {"bytes", total_}, {"size", size_text(total_)}});
+  }
+
+ private:
+  static constexpr auto kWarnFrom = std::chrono::seconds(30);
+  static constexpr uint64_t kBytesPerSecond = 100u << 20;
+  static base::Duration at_full_speed(uint64_t bytes) {
+    return std::chrono::milliseconds(bytes / (kBytesPerSecond / 1000));
+  }
+  const base::Clock& clock_;
+  const uint64_t total_;
+  const base::Instant began_;
+  const base::Duration every_;
+  base::Instant next_;
+};
 
 void log_digest(uint64_t total, size_t digest_bytes) {
   base::log::info("sending database sha256 checksum to client", {{"total-bytes", total}, {"checksum-size", digest_bytes}});
@@ -66,6 +95,7 @@ asio::awaitable<Status> serve_snapshot(Node& node, std::shared_ptr<rpc::ServerSt
   }
   const uint64_t total = database->size();
   log_begin(total, version);
+  TransferWatch watch(clock, total);
   uint64_t sent = 0;
   while (sent < total) {
     co_await await_worker(node.environment().helper, step);
@@ -81,6 +111,7 @@ asio::awaitable<Status> serve_snapshot(Node& node, std::shared_ptr<rpc::ServerSt
       if (!database->status().ok()) co_return database->status();
     }
     database->buffer().erase(0, taken);
+    watch.look();
   }
   log_digest(total, database->digest().size());
   std::string last = encode(0, database->digest(), version);

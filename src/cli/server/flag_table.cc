@@ -26,7 +26,6 @@ struct MissingPart {
 constexpr MissingPart kMissingParts[] = {
     {Part::kAuth, "authentication"},
     {Part::kDiscovery, "discovery"},
-    {Part::kSlowRequestLogs, "logs of slow requests"},
     {Part::kTracing, "distributed tracing"},
     {Part::kDowngrade, "downgrades"},
 };
@@ -574,7 +573,7 @@ constexpr ServerFlag kLogging[] = {
      "(in the names), compress (gzip).",
      Part::kHere, text_field<&C::log, &L::rotation_json>()},
     {"warning-unary-request-duration", "warning-unary-request-duration", " '300ms'",
-     "Time from which on a request that takes longer is logged.", Part::kSlowRequestLogs,
+     "Time from which on a request that takes longer is logged.", Part::kHere,
      duration_field<&C::warning_unary_request_duration>()},
 };
 
@@ -606,7 +605,7 @@ constexpr ServerFlag kFeatures[] = {
      "Time between progress notifications to watchers that want them.", Part::kHere,
      duration_field<&C::watch_progress_notify_interval>()},
     {"warning-apply-duration", "warning-apply-duration", " '100ms'", "Time from which on an apply that takes longer is logged.",
-     Part::kSlowRequestLogs, duration_field<&C::warning_apply_duration>()},
+     Part::kHere, duration_field<&C::warning_apply_duration>()},
     {"bootstrap-defrag-threshold-megabytes", "bootstrap-defrag-threshold-megabytes", "",
      "Defragment at start if that frees at least so many megabytes (0: never).", Part::kHere,
      unsigned_field<&C::bootstrap_defrag_threshold_megabytes>()},

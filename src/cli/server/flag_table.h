@@ -45,7 +45,6 @@ enum class Part {
   kTls,
   kAuth,
   kDiscovery,
-  kSlowRequestLogs,
   kTracing,
   kDowngrade,
   kMetricsListener,

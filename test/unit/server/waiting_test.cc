@@ -71,12 +71,10 @@ TEST_CASE("reads: one round for all that wait; those who come later wait for the
   CHECK(reads.take_request(kStart + 499ms).empty());
   const std::string again = reads.take_request(kStart + 500ms);
   CHECK(again != first);
-  reads.confirm(first, Index(9));  // an answer to the attempt given up: ignored
-  reads.run(Index(100));
-  CHECK(log.lines.empty());
-  reads.confirm(again, Index(10));
+  reads.confirm(first, Index(10));  // any attempt's answer counts: with slow ways between members it is the first that comes
   reads.run(Index(9));
   CHECK(log.lines.empty());
+  reads.confirm(again, Index(11));  // too late to matter
   reads.run(Index(10));
   CHECK(log.lines == std::vector<std::string>{"a:", "b:"});
   const std::string second = reads.take_request(kStart + 600ms);
@@ -84,6 +82,43 @@ TEST_CASE("reads: one round for all that wait; those who come later wait for the
   reads.run(Index(10));
   CHECK(log.lines.back() == "c:");
   CHECK(reads.size() == 0);
+  CHECK(reads.slow() == 0);
+}
+
+TEST_CASE("reads: answers to rounds of before are ignored and counted") {
+  Log log;
+  server::RequestIds ids(base::NodeId(7), 1000);
+  server::ReadQueue reads(ids);
+  reads.add(std::make_unique<LoggingReader>(log, "a"), kStart + 7s);
+  const std::string lost = reads.take_request(kStart);
+  reads.fail_round(Status(Code::kUnavailable, "changed"));
+  reads.add(std::make_unique<LoggingReader>(log, "b"), kStart + 7s);
+  const std::string next = reads.take_request(kStart);
+  reads.confirm(lost, Index(1));
+  reads.run(Index(100));
+  CHECK(log.lines == std::vector<std::string>{"a:changed"});
+  CHECK(reads.slow() == 1);
+  CHECK(reads.failed() == 1);
+  reads.confirm(next, Index(2));
+  reads.run(Index(100));
+  CHECK(log.lines.back() == "b:");
+}
+
+TEST_CASE("reads: a round is asked for again at once when its leader can answer") {
+  Log log;
+  server::RequestIds ids(base::NodeId(7), 1000);
+  server::ReadQueue reads(ids);
+  reads.ask_again();
+  CHECK(reads.take_request(kStart).empty());
+  reads.add(std::make_unique<LoggingReader>(log, "a"), kStart + 7s);
+  CHECK_FALSE(reads.take_request(kStart).empty());
+  CHECK(reads.take_request(kStart + 1ms).empty());
+  reads.ask_again();
+  CHECK_FALSE(reads.take_request(kStart + 1ms).empty());
+  CHECK(reads.take_request(kStart + 2ms).empty());
+  reads.expire(kStart + 8s, Status(Code::kUnavailable, "late"));
+  CHECK(log.lines == std::vector<std::string>{"a:late"});
+  CHECK(reads.slow() == 1);
 }
 
 TEST_CASE("reads: a lost leader fails the round under way only; time and the end fail the rest") {
