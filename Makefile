@@ -278,6 +278,16 @@ sim-mutants: $(OUT)/test/sim  ## shows that the simulator finds each bug of test
 	$(Q)test/sim/mutants/plant $(OUT)/mutants
 	$(Q)+$(MAKE) --no-print-directory $(OUT)/test/sim_mutants
 	$(Q)test/sim/mutants/hunt $(OUT)/test/sim_mutants
+# test/damage/damage.cc: one bit at a time flipped in a member's files.
+DAMAGE := $(OUT)/test/damage
+$(DAMAGE): $(OUT)/obj/test/damage/damage.o $(call libs_of,server)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+FLIPS ?= 20000
+.PHONY: damage
+damage: $(DAMAGE)  ## flip FLIPS=20000 bits of members' files, one a start: SEED=n, VERBOSE=1
+	@FLIPS=$(FLIPS) $<
 BENCHES := $(patsubst test/bench/%.cc,$(OUT)/test/bench_%,$(wildcard test/bench/*.cc))
 $(BENCHES): $(OUT)/test/bench_%: $(OUT)/obj/test/bench/%.o $(call libs_of,rpc)
 	$(call say,LINK,$@)
@@ -309,7 +319,7 @@ $(FUZZERS:%=$(OUT)/test/fuzz_%): $(OUT)/test/fuzz_%: $(OUT)/obj/test/fuzz/%_fuzz
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CXX) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
-UNIT_PROGRAMS := $(UNIT_MODULES:%=$(OUT)/test/unit_%) $(SCRIPT_MODULES:%=$(OUT)/test/script_%) $(SIM)
+UNIT_PROGRAMS := $(UNIT_MODULES:%=$(OUT)/test/unit_%) $(SCRIPT_MODULES:%=$(OUT)/test/script_%) $(SIM) $(DAMAGE)
 E2E_TESTS := $(sort $(wildcard test/e2e/*_test.py))
 E2E_ENV = ETCD_BIN=$(abspath $(OUT)/bin) ETCD_TEST_PROGRAMS=$(abspath $(OUT)/test) ETCD_REFERENCE=$(abspath $(REFERENCE)/bin)
 REFERENCE ?= build/reference

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
-#include <ostream>
+#include <iostream>
 #include <utility>
 
 #include "base/flags.h"
+#include "base/log.h"
 #include "base/verify.h"
 
 namespace cli {
@@ -254,6 +255,18 @@ std::string help_text(Command& command) {
   return out + command.root().help_footer;
 }
 
+namespace {
+
+std::string missing_flags(const FlagSet& flags) {
+  std::string names;
+  for (const auto& [name, flag] : flags.all()) {
+    if (flag.required && !flag.changed) names += (names.empty() ? "\"" : ", \"") + name + "\"";
+  }
+  return names.empty() ? names : "required flag(s) " + names + " not set";
+}
+
+}  // namespace
+
 Executed execute(Command& root, const std::vector<std::string>& arguments, Terminal& terminal) {
   if (!root.children().empty() && child_named(root, "help") == nullptr) {
     Command& help = root.add(make_help_command(root));
@@ -288,7 +301,24 @@ Executed execute(Command& root, const std::vector<std::string>& arguments, Termi
     terminal.out << help_text(command);
     return Executed{};
   }
+  if (const std::string missing = missing_flags(command.flags()); !missing.empty()) {
+    if (!root.silent_errors) terminal.err << "Error: " << missing << "\n";
+    terminal.err << usage_text(command) << "\n";
+    return usage_error(fail(kExitError, missing));
+  }
   return Executed{command.run(invocation), false};
+}
+
+int run_program(Command& root, int argc, char** argv, bool repeats_usage_errors) {
+  std::ios::sync_with_stdio(false);
+  std::cin.tie(nullptr);
+  Terminal terminal{std::cin, std::cout, std::cerr};
+  const Executed executed = execute(root, std::vector<std::string>(argv + 1, argv + argc), terminal);
+  std::cout.flush();
+  base::log::flush();
+  const bool told = executed.usage_error && !repeats_usage_errors;
+  if (!told && !executed.exit.error.empty()) std::cerr << "Error: " << executed.exit.error << "\n";
+  return executed.exit.code;
 }
 
 }  // namespace cli

@@ -123,4 +123,8 @@ struct Executed {
 };
 Executed execute(Command& root, const std::vector<std::string>& arguments, Terminal& terminal);
 
+// The whole of a program: executes what it was started with, flushes output and log, prints "Error: ..." of what failed and
+// returns the exit code. etcdutl prints an error of usage below the usage once more, etcdctl does not.
+int run_program(Command& root, int argc, char** argv, bool repeats_usage_errors = false);
+
 }  // namespace cli

@@ -25,6 +25,7 @@ struct Flag {
   std::vector<std::string> values = {};  // offered by completion
   bool is_boolean = false;
   bool hidden = false;
+  bool required = false;  // execute() refuses a command line without it
   bool changed = false;
   std::function<base::Status(std::string_view)> set;  // the Status' text follows `invalid argument "x" for "--name" flag: `
   std::function<std::string()> text;                  // the value as Go prints it

@@ -4,8 +4,11 @@
 #include "base/log.h"
 #include "etcdserver.pb.h"
 #include "server/force_new_cluster.h"
+#include "io/tree.h"
 #include "server/snapshot_installer.h"
 #include "server/snapshot_receiver.h"
+#include "storage/bolt/buckets.h"
+#include "storage/bolt/reader.h"
 
 namespace server {
 namespace {
@@ -32,7 +35,7 @@ Status make_member_dirs(const Config& config, io::Disk& disk) {
                     {{"error", "directory \"" + config.data_dir +
                                    "\" exists, but the permission is wider than \"-rwx------\": others may read it"}});
   }
-  for (const std::string& dir : {config.member_dir(), config.snap_dir(), config.member_dir() + "/store"}) {
+  for (const std::string& dir : {config.member_dir(), config.snap_dir()}) {
     made = io::make_dirs(disk, dir);
     if (!made.ok()) return explain(made, "cannot access member directory");
   }
@@ -109,6 +112,38 @@ Result<DataDir> reopen(const Config& config, io::Disk& disk, const AskPeer& ask)
   return out;
 }
 
+// A data directory that Go etcd wrote has its rows in member/snap/db: they go into a new store, which gets its name when it is
+// whole. The database is left as it is: with the log of now, etcd can go on from it for as long as the log reaches back to it.
+Status take_over_database(const Config& config, io::Disk& disk, const std::string& store) {
+  const std::string database = config.snap_dir() + "/" + std::string(kDatabaseName);
+  Result<bool> there = io::exists(disk, database);
+  if (!there.ok()) return there.status();
+  Result<bool> has_store = io::exists(disk, store + "/CURRENT");
+  if (!has_store.ok()) return has_store.status();
+  if (!*there || *has_store) return {};
+  base::log::info("taking over the database of an etcd written in Go", {{"path", database}});
+  Result<std::unique_ptr<io::File>> file = disk.open(database, io::OpenMode::kRead);
+  if (!file.ok()) return file.status();
+  Result<std::unique_ptr<storage::bolt::Reader>> rows = storage::bolt::Reader::open(std::move(*file));
+  if (!rows.ok()) return explain(rows.status(), "cannot take over " + database);
+  const std::string unfinished = store + ".importing";
+  Status done = io::remove_tree(disk, unfinished);
+  if (done.ok()) done = io::remove_tree(disk, store);
+  if (!done.ok()) return done;
+  uint64_t count = 0;
+  {
+    Result<std::unique_ptr<storage::LevelDbEngine>> engine = storage::LevelDbEngine::open(disk, unfinished);
+    if (!engine.ok()) return engine.status();
+    Result<storage::bolt::Imported> imported = storage::bolt::import_rows(**rows, **engine);
+    if (!imported.ok()) return explain(imported.status(), "cannot take over " + database);
+    count = imported->rows;
+  }
+  done = disk.rename(unfinished, store);
+  if (done.ok()) done = disk.sync_dir(config.member_dir());
+  if (done.ok()) base::log::info("took over the database", {{"path", database}, {"rows", count}});
+  return done;
+}
+
 }  // namespace
 
 Result<bool> has_log(const Config& config, io::Disk& disk) {
@@ -136,8 +171,12 @@ Result<DataDir> open_data_dir(const Config& config, io::Disk& disk, const AskPee
   storage::LevelDbOptions options;
   options.write_buffer_bytes = kWriteBufferBytes;
   options.block_cache_bytes = kBlockCacheBytes;
-  Result<std::unique_ptr<storage::LevelDbEngine>> engine =
-      storage::LevelDbEngine::open(disk, config.member_dir() + "/store", options);
+  const std::string store = config.member_dir() + "/store";
+  if (*initialized) {
+    Status taken = take_over_database(config, disk, store);
+    if (!taken.ok()) return taken;
+  }
+  Result<std::unique_ptr<storage::LevelDbEngine>> engine = storage::LevelDbEngine::open(disk, store, options);
   if (!engine.ok()) return engine.status();
   out->engine = std::move(*engine);
   Status installed = finish_installation(*out->engine, disk, config.snap_dir(), out->snapshot.index);

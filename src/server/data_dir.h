@@ -2,6 +2,7 @@
 //   <data-dir>/member/wal        the Raft log, in etcd's format
 //   <data-dir>/member/snap       .snap files
 //   <data-dir>/member/store      LevelDB: all buckets (storage/keyspace.h)
+//   <data-dir>/member/snap/db    only where Go etcd ran before: its database, taken over into a store that is not there yet
 // Blocking; called once, before the loops run. Feature map 4.5 (R4.203, R4.219-R4.222); wire-and-disk 2.1, 9.4.
 #pragma once
 
@@ -32,6 +33,8 @@ struct DataDir {
   storage::WalContents log;       // behind `snapshot`
   storage::WalSnapshot snapshot;  // index 0: none
 };
+
+inline constexpr std::string_view kDatabaseName = "db";
 
 // Whether `config.data_dir` holds a member's log.
 base::Result<bool> has_log(const Config& config, io::Disk& disk);

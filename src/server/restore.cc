@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "etcdserver.pb.h"
+#include "io/tree.h"
 #include "kv.pb.h"
 #include "server/conf_state_json.h"
 #include "server/config.h"
@@ -33,7 +34,6 @@ using storage::Bucket;
 using storage::bucket_name;
 
 constexpr size_t kReadBytes = 1u << 20;
-constexpr size_t kTreeDepthMax = 16;
 constexpr size_t kRevisionBytes = 17;
 constexpr std::string_view kUnfinished = ".restoring";  // behind the names of what is being made
 
@@ -48,21 +48,6 @@ std::string byte_list(std::string_view bytes) {
   return out + "]";
 }
 
-Status remove_tree(io::Disk& disk, const std::string& path, size_t depth = 0) {
-  Result<io::FileInfo> info = disk.stat(path);
-  if (info.status().code() == Code::kNotFound) return {};
-  if (!info.ok()) return info.status();
-  if (!info->is_dir) return disk.unlink(path);
-  if (depth >= kTreeDepthMax) return invalid(path + ": folders are nested too deeply");
-  Result<std::vector<std::string>> names = disk.list(path);
-  if (!names.ok()) return names.status();
-  for (const std::string& name : *names) {
-    Status removed = remove_tree(disk, path + "/" + name, depth + 1);
-    if (!removed.ok()) return removed;
-  }
-  return disk.remove_dir(path);
-}
-
 // Folders that get their names when all is done, and go away otherwise.
 class Unfinished {
  public:
@@ -70,7 +55,7 @@ class Unfinished {
   ~Unfinished() {
     if (finished_) return;
     for (auto it = made_.rbegin(); it != made_.rend(); ++it) {
-      const Status removed = remove_tree(disk_, *it);
+      const Status removed = io::remove_tree(disk_, *it);
       if (!removed.ok()) base::log::warn("cannot remove what an unfinished restore made", {{"error", removed}});
     }
   }
@@ -92,7 +77,7 @@ class Unfinished {
   // A new folder that becomes `final_name` beside it. What an interrupted restore left there goes first.
   Result<std::string> make(const std::string& final_name) {
     const std::string path = final_name + std::string(kUnfinished);
-    Status status = remove_tree(disk_, path);
+    Status status = io::remove_tree(disk_, path);
     if (status.ok()) status = make_parents(io::parent(final_name));
     if (!status.ok()) return status;
     made_.push_back(path);

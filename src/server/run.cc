@@ -215,9 +215,8 @@ Status Process::open() {
   base::Result<std::unique_ptr<Node>> node = Node::open(config_, environment, std::move(*data));
   if (!node.ok()) return node.status();
   node_ = std::move(*node);
-  receiver_ =
-      std::make_unique<SnapshotReceiver>(home_, environment, config_.snap_dir(), *peers_,
-                                         [this](raft::Message message) { return node_->driver().step_snapshot(std::move(message)); });
+  const auto step = [this](raft::Message message) { return node_->driver().step_snapshot(std::move(message)); };
+  receiver_ = std::make_unique<SnapshotReceiver>(home_, environment, config_.snap_dir(), *peers_, step);
   peer_port_ = std::make_unique<PeerPort>(home_, clock_, *peers_, receiver_.get());
   pages_ = std::make_unique<Pages>(home_, *node_, config_);
   metrics_.registry.before_expose([this] {

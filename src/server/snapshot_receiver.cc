@@ -108,7 +108,8 @@ asio::awaitable<void> SnapshotReceiver::run(std::shared_ptr<rpc::HttpCall> call,
       if (message) wanted = step_(std::move(*message));
       status = wanted.status();
       if (!wanted.ok() || !*wanted) {  // Raft has what it says, or more.
-        environment_.helper.submit([&disk = environment_.files, path = reception.final_path] { (void)disk.unlink(path); }, [] {});
+        io::Disk& disk = environment_.files;
+        environment_.helper.submit([&disk, path = reception.final_path] { (void)disk.unlink(path); }, [] {});
       }
       if (!status.ok()) status = Status(status.code(), "failed to process raft message (" + std::string(status.text()) + ")");
       reception.refused_with = 500;

@@ -20,16 +20,20 @@ LEASED = "~ctl-leased"  # not below it, and before it
 DEAD = "127.0.0.1:1"
 FORMATS = ["simple", "fields", "json", "protobuf", "table"]
 TIMEOUT_S = 20
+ADD_TRIES = 12  # until both programs' new members stand on the same side of the server, whose random ids order them
 TRIES = 3  # of a status: the server writes its file between two calls
 
 
 class Case:
     """One command. `stdin`: what it reads; `env`: variables; `fresh`: keys are set up before each run; `endpoint`: by flag;
-    `watched`: stopped after a moment. REVISION and LEASE stand for the revision before the keys and for a lease."""
+    `watched`: stopped after a moment; `learner`: a learner that never comes is a member, LEARNER its id; `alone`: none is.
+    REVISION and LEASE stand for the revision before the keys and for a lease, SELF for the server's id."""
 
-    def __init__(self, *args, stdin="", env=None, fresh=False, endpoint=True, loose_table=False, watched=False):
+    def __init__(self, *args, stdin="", env=None, fresh=False, endpoint=True, loose_table=False, watched=False,
+                 learner=False, alone=False):
         self.args, self.stdin, self.env, self.fresh = list(args), stdin, env or {}, fresh
         self.endpoint, self.loose_table, self.watched = endpoint, loose_table, watched
+        self.learner, self.alone = learner, alone
 
     def __str__(self):
         env = "".join(f"{k}={v} " for k, v in self.env.items())
@@ -250,8 +254,48 @@ def connection_cases(endpoint):
     yield Case("version", env={"ETCDCTL_ENDPOINTS": "x"})
 
 
+def member_cases(endpoint):
+    nowhere = "http://NOWHERE"
+    for form in FORMATS:
+        w = ["-w", form]
+        yield Case("member", "add", "new", "--learner", f"--peer-urls={nowhere}", *w, alone=True)
+        yield Case("member", "list", *w, learner=True)
+        yield Case("member", "update", "LEARNER", "--peer-urls=http://127.0.0.1:8,http://localhost:8", *w, learner=True)
+        yield Case("member", "promote", "LEARNER", *w, learner=True)
+        yield Case("member", "remove", "LEARNER", *w, learner=True)
+        yield Case("move-leader", "SELF", *w)
+        yield Case("endpoint", "hashkv", "--cluster", *w)
+        yield Case("endpoint", "hashkv", "--rev", "1", *w)
+        yield Case("endpoint", "health", "--cluster", *w, loose_table=True)
+        yield Case("member", "list", "--hex", *w)
+    for args in (["add", "second", "--learner", f"--peer-urls={nowhere}"], ["add", "x", "--learner", "--peer-urls=http://x:1"],
+                 ["promote", "SELF"], ["update", "LEARNER", "--peer-urls", "127.0.0.1:8"],
+                 ["update", "LEARNER", "--peer-urls", "http://127.0.0.1"]):
+        yield Case("member", *args, learner=True)
+    for args in ([], ["add"], ["add", "x"], ["add", "x", "y", "--peer-urls", nowhere], ["add", "x", "--peer-urls"],
+                 ["add", "x", "--peer-urls", "nothing"], ["add", "x", "--peer-urls", "ftp://h:1"],
+                 ["add", "x", "--peer-urls", "http://127.0.0.1"], ["add", "x", "--learner=maybe"],
+                 ["add", "", "--learner", f"--peer-urls={nowhere}"],
+                 ["remove"], ["remove", "zz"], ["remove", "1234"], ["remove", "1", "2"], ["update"], ["update", "zz"],
+                 ["update", "1234"], ["update", "1234", "--peer-urls", nowhere], ["update", "zz", "--peer-urls", nowhere],
+                 ["promote"], ["promote", "zz"], ["promote", "1234"], ["promote", "1", "2"], ["list", "x"], ["nothing"],
+                 ["list", "--consistency=s"], ["list", "--consistency=l"]):
+        yield Case("member", *args, alone=True)
+    for args in ([], ["zz"], ["1234"], ["1", "2"], ["SELF", "SELF"]):
+        yield Case("move-leader", *args)
+    quick = ["--endpoints", DEAD, "--command-timeout", "300ms"]
+    for args in (["member", "add", "x", "--peer-urls", nowhere], ["member", "remove", "1234"], ["member", "promote", "1234"],
+                 ["member", "update", "1234", "--peer-urls", nowhere], ["move-leader", "1234"],
+                 ["endpoint", "hashkv", "--cluster"], ["endpoint", "status", "--cluster"]):
+        yield Case(*quick, *args, endpoint=False)
+    yield Case("--endpoints", f"http://{endpoint},{endpoint}", "endpoint", "hashkv", endpoint=False)
+
+
 LOG_LINE = re.compile(r'^\{"level":')
 TOOK = r"(?:\d+h)?(?:\d+m)?(?:[\d.]+(?:ns|µs|ms|s))"
+
+
+SELF = [""]  # the server's id, as hexadecimal; known once it was asked
 
 
 def without_noise(text, base_revision, case):
@@ -272,6 +316,10 @@ def without_noise(text, base_revision, case):
             line = re.sub("─+", "─", re.sub(" +", " ", line))
         lines.append(line)
     text = "\n".join(lines)
+    if case.learner or case.alone:  # a member's id has the second in it in which it was added
+        text = re.sub(r"127\.0\.0\.1: ?\d{3}\b", "NOWHERE", text)
+        text = re.sub(rf"(?!{SELF[0]})\b[0-9a-f]{{15,16}}\b", "ID", text)
+        text = re.sub(rf"(?!{int(SELF[0], 16)})\b\d{{16,20}}\b", "ID", text)
     if case.fresh:
         relative = lambda m: f"R+{int(m[0]) - base_revision}" if 0 < int(m[0]) - base_revision < 50 else m[0]
         text = re.sub(r"(?<![\w.])\d+(?![\w.])", relative, text)
@@ -330,7 +378,9 @@ class Runner:
     def __init__(self, options):
         self.options = options
         self.failed = self.passed = 0
-        self.revision, self.lease = 0, ""
+        self.revision, self.lease, self.learner = 0, "", ""
+        self.port, self.nowhere = 100, "127.0.0.1:100"
+        SELF[0] = self.reference("member", "list").split(",")[0]
         self.lease = self.reference("lease", "grant", "3000").split()[1]
         self.reference("put", LEASED, "v", "--lease", self.lease)  # one key: etcd lists several in any order
         revision = re.search(r'"revision":(\d+)', self.reference("get", KEY, "-w", "json"))[1]
@@ -339,7 +389,11 @@ class Runner:
     def run(self, program, case):
         args = ["--endpoints", self.options.endpoint] if case.endpoint else []
         env = {k: v for k, v in os.environ.items() if not k.startswith("ETCDCTL_")} | case.env
-        concrete = lambda text: text.replace("REVISION", str(self.revision + 1)).replace("LEASE", self.lease)
+        concrete = lambda text: text.replace("REVISION", str(self.revision + 1)).replace("LEASE", self.lease).replace(
+            "LEARNER", self.learner).replace("SELF", SELF[0]).replace("NOWHERE", self.nowhere)
+        # The id of a member comes from its URLs and the second: none may be the same as that of one just removed.
+        self.port = 100 + (self.port - 99) % 800
+        self.nowhere = f"127.0.0.1:{self.port}"
         command = [program, *args, *map(concrete, case.args)]
         if case.watched:
             command = ["timeout", "--signal=KILL", str(WATCHED_S), *command]
@@ -364,16 +418,32 @@ class Runner:
         self.reference("put", KEY + "a", "1")
         return revision
 
+    def set_up_members(self, case):
+        """A learner that never comes, added a moment ago, or no other member at all."""
+        for line in self.reference("member", "list").splitlines():
+            if not line.startswith(SELF[0]):
+                self.reference("member", "remove", line.split(",")[0])
+        if case.learner:
+            # Members are listed by id: this one behind the server, whatever its random id.
+            while True:
+                added = self.reference("member", "add", "late", "--learner", "--peer-urls=http://NOWHERE")
+                self.learner = added.split()[1]
+                if self.learner.rjust(16, "0") > SELF[0].rjust(16, "0"):
+                    break
+                self.reference("member", "remove", self.learner)
+
     def run_both(self, case):
         results = []
         for program in (self.options.reference, self.options.ours):
             revision = self.revision = self.set_up() if case.fresh else 0
+            if case.learner or case.alone:
+                self.set_up_members(case)
             code, out, err = self.run(program, case)
             results.append((code, without_noise(out, revision, case), without_noise(err, revision, case)))
         return results
 
     def compare(self, case):
-        for _ in range(TRIES if "status" in case.args else 1):
+        for _ in range(ADD_TRIES if case.alone else TRIES if "status" in case.args else 1):
             results = self.run_both(case)
             if results[0] == results[1]:
                 self.passed += 1
@@ -394,7 +464,8 @@ def main():
     options = parser.parse_args()
     options.endpoint = options.endpoint.removeprefix("http://")
     runner = Runner(options)
-    cases = [*key_cases(), *watch_and_lease_cases(), *txn_cases(), *error_cases(), *connection_cases(options.endpoint)]
+    cases = [*key_cases(), *watch_and_lease_cases(), *txn_cases(), *error_cases(), *connection_cases(options.endpoint),
+             *member_cases(options.endpoint)]
     for case in cases:
         if options.only in str(case):
             runner.compare(case)

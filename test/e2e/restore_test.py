@@ -152,8 +152,10 @@ class Restore(unittest.TestCase):
         self.refused(self.restore(limits=small_files), "Error: ")
 
     def test_other_names_of_the_program(self):
-        done = subprocess.run([harness.SERVER, "snapshot", "status", self.file], capture_output=True, text=True)
-        self.assertEqual(done.stdout, utl("snapshot", "status", self.file, cwd=self.dir).stdout)
+        expected = utl("snapshot", "status", self.file, cwd=self.dir).stdout
+        for program in ([harness.SERVER], [harness.CTL]):
+            done = subprocess.run([*program, "snapshot", "status", self.file], capture_output=True, text=True)
+            self.assertEqual(done.stdout, expected)
 
 
 if __name__ == "__main__":

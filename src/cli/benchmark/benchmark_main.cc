@@ -26,6 +26,7 @@ std::unique_ptr<Command> make_benchmark_commands() {
   root->add(make_watch_latency_command());
   root->add(make_lease_keepalive_command());
   root->add(make_stm_command());
+  root->add(make_mvcc_command());
   root->add(make_completion_command());
   add_complete_commands(*root);
   return root;

@@ -16,6 +16,7 @@ std::unique_ptr<Command> make_watch_get_command();
 std::unique_ptr<Command> make_watch_latency_command();
 std::unique_ptr<Command> make_lease_keepalive_command();
 std::unique_ptr<Command> make_stm_command();
+std::unique_ptr<Command> make_mvcc_command();
 
 // The whole tree, with the global flags.
 std::unique_ptr<Command> make_benchmark_commands();

@@ -1,10 +1,5 @@
 #include "cli/ctl/ctl_main.h"
 
-#include <iostream>
-#include <string>
-#include <vector>
-
-#include "base/log.h"
 #include "cli/completion.h"
 #include "cli/ctl/commands.h"
 #include "cli/ctl/session.h"
@@ -50,16 +45,8 @@ std::unique_ptr<Command> make_ctl_commands() {
 }  // namespace ctl
 
 int ctl_main(int argc, char** argv) {
-  std::ios::sync_with_stdio(false);
-  std::cin.tie(nullptr);
-  Terminal terminal{std::cin, std::cout, std::cerr};
   const std::unique_ptr<Command> root = ctl::make_ctl_commands();
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
-  const Executed executed = execute(*root, arguments, terminal);
-  std::cout.flush();
-  base::log::flush();
-  if (!executed.usage_error && !executed.exit.error.empty()) std::cerr << "Error: " << executed.exit.error << "\n";
-  return executed.exit.code;
+  return run_program(*root, argc, argv);
 }
 
 }  // namespace cli

@@ -6,6 +6,7 @@
 #include "cli/ctl/commands.h"
 #include "cli/ctl/session.h"
 #include "cli/text.h"
+#include "cli/utl/commands.h"
 #include "io/real_disk.h"
 #include "net/spawn.h"
 #include "rpc/channel.h"
@@ -243,6 +244,12 @@ std::unique_ptr<Command> make_snapshot_command() {
   save->examples = kExamples;
   save->run = run_save;
   command->add(std::move(save));
+  // etcdctl had these before there was an etcdutl; scripts of then go on.
+  for (auto make : {utl::make_snapshot_restore_command, utl::make_snapshot_status_command}) {
+    std::unique_ptr<Command> file_command = make();
+    file_command->hidden = true;
+    command->add(std::move(file_command));
+  }
   return command;
 }
 

@@ -83,7 +83,8 @@ std::string data_dir_type(const std::string& dir) {
   const fs::file_status status = fs::status(dir, error);
   if (status.type() == fs::file_type::not_found) return "empty";
   if (!error && !fs::is_directory(status)) {
-    base::log::exit_fatal("failed to list data directory", {{"dir", dir}, {"error", "readdirent " + dir + ": not a directory"}});
+    base::log::exit_fatal("failed to list data directory",
+                          {{"dir", dir}, {"error", "readdirent " + dir + ": not a directory"}});
   }
   if (!error) (void)fs::directory_iterator(dir, error);
   if (error) {

@@ -14,7 +14,13 @@ struct GlobalFlags {
   std::string write_out = "simple";
 };
 const GlobalFlags& global_flags(const Command& command);
+// What --write-out says; for commands that etcdctl has, too, whose global flags are others.
+std::string write_out(Command& command);
 
+std::unique_ptr<Command> make_check_command();
+std::unique_ptr<Command> make_defrag_command();
+std::unique_ptr<Command> make_hashkv_command();
+std::unique_ptr<Command> make_migrate_command();
 std::unique_ptr<Command> make_snapshot_restore_command();
 std::unique_ptr<Command> make_snapshot_status_command();
 std::unique_ptr<Command> make_version_command();

@@ -41,7 +41,7 @@ Exit show(const server::SnapshotFileStatus& status, const std::string& format, s
 Exit run(const Invocation& invocation) {
   if (invocation.arguments.size() != 1) return fail(kExitBadArguments, "snapshot status requires exactly one argument");
   const std::string& path = invocation.arguments[0];
-  const std::string& format = global_flags(invocation.command).write_out;
+  const std::string format = write_out(invocation.command);
   io::RealDisk disk;
   if (base::Result<io::FileInfo> info = disk.stat(path); !info.ok()) {
     return fail(kExitError, std::string(info.status().text()));

@@ -1,16 +1,17 @@
 #include "cli/utl/utl_main.h"
 
 #include <iostream>
-#include <string>
-#include <vector>
 
 #include "base/log.h"
+#include "cli/completion.h"
 #include "cli/utl/commands.h"
 
 namespace cli {
 namespace utl {
 
 const GlobalFlags& global_flags(const Command& command) { return *static_cast<const GlobalFlags*>(command.root().state.get()); }
+
+std::string write_out(Command& command) { return find_flag(command.visible_flags(), "write-out")->text(); }
 
 std::unique_ptr<Command> make_utl_commands() {
   auto root = std::make_unique<Command>("etcdutl", "Works on the files of members that do not run.");
@@ -23,15 +24,19 @@ std::unique_ptr<Command> make_utl_commands() {
   snapshot->add(make_snapshot_restore_command());
   snapshot->add(make_snapshot_status_command());
   root->add(std::move(snapshot));
+  root->add(make_check_command());
+  root->add(make_completion_command());
+  root->add(make_defrag_command());
+  root->add(make_hashkv_command());
+  root->add(make_migrate_command());
   root->add(make_version_command());
+  add_complete_commands(*root);
   return root;
 }
 
 }  // namespace utl
 
 int utl_main(int argc, char** argv) {
-  std::ios::sync_with_stdio(false);
-  Terminal terminal{std::cin, std::cout, std::cerr};
   base::log::Options options;
   options.console = true;
   if (const base::Status status = base::log::configure(options); !status.ok()) {
@@ -39,12 +44,7 @@ int utl_main(int argc, char** argv) {
     return kExitError;
   }
   const std::unique_ptr<Command> root = utl::make_utl_commands();
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
-  const Executed executed = execute(*root, arguments, terminal);
-  std::cout.flush();
-  base::log::flush();
-  if (!executed.usage_error && !executed.exit.error.empty()) std::cerr << "Error: " << executed.exit.error << "\n";
-  return executed.exit.code;
+  return run_program(*root, argc, argv, /*repeats_usage_errors=*/true);
 }
 
 }  // namespace cli

@@ -28,6 +28,42 @@ bool has_zero_sector(uint64_t offset, std::string_view bytes) {
   return false;
 }
 
+constexpr size_t kRecordHeadBytes = 18;  // most that stands before a record's data: type, crc, size of the data
+
+std::optional<uint64_t> take_varint(std::string_view& in) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < in.size() && i < 10; ++i) {
+    value |= static_cast<uint64_t>(in[i] & 0x7f) << 7 * i;
+    if (static_cast<unsigned char>(in[i]) < 0x80) {
+      in.remove_prefix(i + 1);
+      return value;
+    }
+  }
+  return std::nullopt;
+}
+
+// The bytes that a record takes by its own account; nullopt: it does not begin as records do. `body`: what follows the frame's
+// head. The fields stand in order.
+std::optional<uint64_t> own_size(std::string_view body) {
+  std::string_view rest = body;
+  std::optional<uint64_t> data_bytes;
+  for (const char tag : {'\x08', '\x10', '\x1a'}) {
+    if (rest.empty() || rest[0] != tag)
+      return tag == '\x1a' ? std::optional<uint64_t>(body.size() - rest.size()) : std::nullopt;
+    rest.remove_prefix(1);
+    data_bytes = take_varint(rest);
+    if (!data_bytes.has_value()) return std::nullopt;
+  }
+  return body.size() - rest.size() + *data_bytes;
+}
+
+// Whether a record whose frame has a head can be the remains of a torn write: not if it says itself that the frame lies.
+bool frame_may_be_true(uint64_t offset, std::string_view body, uint64_t record_bytes) {
+  const std::string_view head = body.substr(0, kRecordHeadBytes);
+  if (head.size() < kRecordHeadBytes || has_zero_sector(offset, head)) return true;  // cannot be told
+  return own_size(body) == record_bytes;
+}
+
 // Looks for proof that a batch behind a break was begun after one before it was synced.
 class ProofSearch {
  public:
@@ -124,9 +160,7 @@ class SegmentWindow {
   std::string bytes_;
 };
 
-std::string LogReader::position() const {
-  return segments_[current_].path + " at offset " + std::to_string(offset_);
-}
+std::string LogReader::position() const { return segments_[current_].path + " at offset " + std::to_string(offset_); }
 
 Status LogReader::read_all(const Visit& visit) {
   for (current_ = 0; current_ < segments_.size(); ++current_) {
@@ -151,7 +185,7 @@ Status LogReader::read_segment(const Visit& visit, bool is_first, bool is_last) 
     if (head == 0) {
       // The head is synced before the file gets its name.
       if (offset_ == 0) return Status(Code::kDataLoss, "wal: no records in " + position() + "; " + std::string(kDamageAdvice));
-      return is_last ? end_of_last(window, 0, false, "records missing") : Status();
+      return is_last ? end_of_records(window) : Status();
     }
     const Frame frame = decode_frame_head(head);
     if (!frame.sound) return broken(window, is_last, "bad record length");
@@ -191,14 +225,30 @@ Status LogReader::broken(SegmentWindow& window, bool is_last, const std::string&
   if (!bytes.ok()) return bytes.status();
   const std::string_view body = bytes->substr(kFrameHeadBytes);
   // A frame head lies in one sector: it is there or zero, never torn.
-  const bool may_be_torn =
-      frame.sound && (past_end || has_zero_sector(offset_ + kFrameHeadBytes, body.substr(0, frame.record_bytes)));
+  const uint64_t body_offset = offset_ + kFrameHeadBytes;
+  const bool may_be_torn = frame.sound && (past_end || has_zero_sector(body_offset, body.substr(0, frame.record_bytes))) &&
+                           frame_may_be_true(body_offset, body, frame.record_bytes);
   if (!is_last || !may_be_torn) {
     return Status(Code::kDataLoss, "wal: " + why + " in " + position() + "; " + std::string(kDamageAdvice));
   }
   // The fields of a record stand in order: the type comes first.
   const bool is_entry = body.size() >= 2 && body[0] == 1 << 3 && body[1] == kEntry;
   return end_of_last(window, kFrameHeadBytes, is_entry, why);
+}
+
+// There is no frame at offset_. Its head and what follows it in the sector come to the disk together: a record without its head
+// was damaged.
+Status LogReader::end_of_records(SegmentWindow& window) {
+  const uint64_t behind = offset_ + kFrameHeadBytes;
+  const uint64_t sector_end = (offset_ / io::kSectorBytes + 1) * io::kSectorBytes;
+  if (behind < sector_end && sector_end <= window.size()) {
+    const Result<std::string_view> rest = window.at(behind, sector_end - behind);
+    if (!rest.ok()) return rest.status();
+    if (own_size(*rest).has_value()) {
+      return Status(Code::kDataLoss, "wal: record without its length in " + position() + "; " + std::string(kDamageAdvice));
+    }
+  }
+  return end_of_last(window, 0, false, "records missing");
 }
 
 // The log ends at offset_, unless there is proof behind it that it does not.

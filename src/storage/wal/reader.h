@@ -2,10 +2,11 @@
 // cut (the log ends there), or damage (kDataLoss). Blocking; holds one window of a file in memory.
 //
 // A broken record is torn only if it is in the last segment, and either it runs past the end of the file or one of its
-// 512-byte sectors is all zero (segments are zeros before they are written). But what was certainly synced does not tear: the
-// writer syncs each batch that has entries before it writes the next, and a batch ends with its hard state; so if behind the
-// break there is an entry (or the break is one), then a hard state, then any other record, the break is damage. Records behind
-// a break are recognised by frames whose running CRCs continue each other.
+// 512-byte sectors is all zero (segments are zeros before they are written), and its own account of its size does not
+// contradict its frame; a record whose frame has no length is damaged, as the two share a sector. But what was certainly
+// synced does not tear: the writer syncs each batch that has entries before it writes the next, and a batch ends with its hard
+// state; so if behind the break there is an entry (or the break is one), then a hard state, then any other record, the break
+// is damage. Records behind a break are recognised by frames whose running CRCs continue each other.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +46,7 @@ class LogReader {
  private:
   base::Status read_segment(const Visit& visit, bool is_first, bool is_last);
   base::Status broken(SegmentWindow& window, bool is_last, const std::string& why);
+  base::Status end_of_records(SegmentWindow& window);
   base::Status end_of_last(SegmentWindow& window, uint64_t skip, bool break_is_entry, const std::string& why);
 
   const std::vector<Source> segments_;
