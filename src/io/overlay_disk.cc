@@ -10,7 +10,7 @@ using base::Status;
 
 namespace {
 
-constexpr size_t kPieceBytes = 1u << 20;
+constexpr size_t kPieceBytes = 64u << 10;
 
 Status not_found(const char* what, const std::string& path) {
   return Status(Code::kNotFound, std::string(what) + " " + path + ": no such file or directory");
@@ -40,11 +40,14 @@ Status OverlayDisk::copy_up(const std::string& path) {
     Result<size_t> n = (*from)->read_at(at, piece.data(), piece.size());
     if (!n.ok()) return n.status();
     if (*n == 0) break;
-    done = (*to)->write_at(at, std::string_view(piece).substr(0, *n));
+    const std::string_view bytes = std::string_view(piece).substr(0, *n);
+    // A log is mostly zeros that wait to be written; those take no memory.
+    const bool has_content = bytes.find_first_not_of('\0') != std::string_view::npos;
+    if (has_content) done = (*to)->write_at(at, bytes);
     if (!done.ok()) return done;
     at += *n;
   }
-  return {};
+  return (*to)->truncate(*size);
 }
 
 Result<std::unique_ptr<File>> OverlayDisk::open(const std::string& path, OpenMode how, uint32_t mode) {
@@ -52,9 +55,10 @@ Result<std::unique_ptr<File>> OverlayDisk::open(const std::string& path, OpenMod
   const bool above = is_above(path);
   if (!above && gone_.contains(path) && (how == OpenMode::kRead || how == OpenMode::kReadWrite)) return not_found("open", path);
   if (!above && how == OpenMode::kRead) return below_.open(path, how, mode);
-  if (!above && !gone_.contains(path)) {
+  if (!above) {
     Result<bool> there = exists(below_, path);
     if (!there.ok()) return there.status();
+    if (gone_.contains(path)) there = false;
     if (*there && how == OpenMode::kCreateNew) return Status(Code::kAlreadyExists, "open " + path + ": file exists");
     Status done = *there && how != OpenMode::kTruncate ? copy_up(path) : make_above(parent(path));
     if (!done.ok()) return done;

@@ -404,7 +404,7 @@ uint64_t from_environment(const char* name, uint64_t otherwise) {
 }  // namespace
 
 int main() {
-  base::log::set_level(base::log::Level::kError);
+  base::log::set_level(base::log::Level::kWarn);  // what was cut off is told as a warning
   const uint64_t flips = from_environment("FLIPS", kFlipsDefault), seed = from_environment("SEED", 1);
   const bool verbose = from_environment("VERBOSE", 0) != 0;
   const Subject images[] = {

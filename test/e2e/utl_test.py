@@ -23,10 +23,10 @@ class StoppedMember(unittest.TestCase):
         cls.root = Path(tempfile.mkdtemp(prefix="etcd-e2e-"))
         cls.member = harness.Member()
         cls.member.start()
-        for i in range(60):
+        for i in range(20):
             cls.member.ctl("put", f"k{i % 9}", f"value {i} " * 30)
         cls.member.ctl("del", "k3")
-        cls.member.ctl("compaction", "20")
+        cls.member.ctl("compaction", "8")
         cls.member.ctl("snapshot", "save", str(cls.root / "saved.db"))
         cls.hash = json.loads(cls.member.ctl("endpoint", "hashkv", "-w", "json").stdout)[0]["HashKV"]
         cls.member.stop()
@@ -61,11 +61,11 @@ class StoppedMember(unittest.TestCase):
         before = contents(self.data)
         done = self.utl("check", "data")
         self.assertTrue(done.stdout.endswith("ok\n"), done.stdout)
-        self.assertIn("revision 62", done.stdout)
+        self.assertIn("revision 22", done.stdout)
         self.assertEqual(contents(self.data), before)
 
     def test_damage_is_named(self):
-        for pattern, marker in (("member/wal/*.wal", b"value 17"), ("member/store/*.ldb", b"value 59")):
+        for pattern, marker in (("member/wal/*.wal", b"value 12"), ("member/store/*.ldb", b"value 19")):
             path = self.flip(pattern, marker)
             before = contents(self.data)
             done = self.utl("check", "data", code=1)
@@ -75,7 +75,7 @@ class StoppedMember(unittest.TestCase):
             self.assertEqual(contents(self.data), before)
 
     def test_a_member_does_not_start_on_damage(self):
-        for pattern, marker in (("member/wal/*.wal", b"value 17"), ("member/store/*.ldb", b"value 59")):
+        for pattern, marker in (("member/wal/*.wal", b"value 12"), ("member/store/*.ldb", b"value 19")):
             shutil.rmtree(self.data)
             shutil.copytree(self.member.data_dir, self.data)
             path = self.flip(pattern, marker)
@@ -97,15 +97,15 @@ class StoppedMember(unittest.TestCase):
         expected = f"{self.hash['hash']}, {self.hash['hash_revision']}, {self.hash['compact_revision']}\n"
         for path in (str(self.root / "saved.db"), "data"):
             self.assertEqual(self.utl("hashkv", path).stdout, expected)
-        earlier = json.loads(self.utl("hashkv", "data", "--rev", "40", "-w", "json").stdout)
-        self.assertEqual((earlier["hashRevision"], earlier["compactRevision"]), (40, 20))
+        earlier = json.loads(self.utl("hashkv", "data", "--rev", "15", "-w", "json").stdout)
+        self.assertEqual((earlier["hashRevision"], earlier["compactRevision"]), (15, 8))
         for revision, text in ((1000, "a future revision"), (5, "has been compacted")):
             done = self.utl("hashkv", "data", "--rev", str(revision), code=1)
             self.assertEqual(done.stderr, f"Error: mvcc: required revision {'is ' if revision > 100 else ''}{text}\n")
 
     def test_defrag_keeps_everything(self):
         self.utl("defrag", "--data-dir", "data")
-        self.assertIn(f"{self.hash['hash']}, 62, 20", self.utl("hashkv", "data").stdout)
+        self.assertIn(f"{self.hash['hash']}, 22, 8", self.utl("hashkv", "data").stdout)
         done = self.utl("defrag", "--data-dir", "nowhere", code=1)
         self.assertEqual(done.stderr, "Error: Failed to defragment etcd data[nowhere] "
                                       "(stat nowhere/member/snap/db: no such file or directory)\n")

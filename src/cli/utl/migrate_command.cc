@@ -89,7 +89,7 @@ Result<MinorVersion> needed_by_log(io::Disk& disk, const std::string& wal_dir) {
 }
 
 Status check_plan(MinorVersion current, MinorVersion target, MinorVersion needed) {
-  const std::optional<MinorVersion> ours = server::parse_minor_version(server::kMinorVersion);
+  const std::optional<MinorVersion> ours = server::parse_minor_version(server::kVersion);
   if (current.major != target.major) {
     base::log::error("Changing major storage version is not supported",
                      {{"storage-version", text_of(current) + ".0"}, {"target-storage-version", text_of(target) + ".0"}});

@@ -42,26 +42,31 @@ std::optional<uint64_t> take_varint(std::string_view& in) {
   return std::nullopt;
 }
 
-// The bytes that a record takes by its own account; nullopt: it does not begin as records do. `body`: what follows the frame's
-// head. The fields stand in order.
-std::optional<uint64_t> own_size(std::string_view body) {
+// What a record says of its own size, and how many bytes say it.
+struct OwnSize {
+  uint64_t record_bytes, head_bytes;
+};
+// nullopt: it does not begin as records with data do. `body`: what follows the frame's head. The fields stand in order.
+std::optional<OwnSize> own_size(std::string_view body) {
   std::string_view rest = body;
-  std::optional<uint64_t> data_bytes;
+  std::optional<uint64_t> number;
   for (const char tag : {'\x08', '\x10', '\x1a'}) {
-    if (rest.empty() || rest[0] != tag)
-      return tag == '\x1a' ? std::optional<uint64_t>(body.size() - rest.size()) : std::nullopt;
+    if (rest.empty() || rest[0] != tag) return std::nullopt;
     rest.remove_prefix(1);
-    data_bytes = take_varint(rest);
-    if (!data_bytes.has_value()) return std::nullopt;
+    number = take_varint(rest);
+    if (!number.has_value()) return std::nullopt;
   }
-  return body.size() - rest.size() + *data_bytes;
+  const uint64_t head_bytes = body.size() - rest.size();
+  return OwnSize{head_bytes + *number, head_bytes};
 }
 
 // Whether a record whose frame has a head can be the remains of a torn write: not if it says itself that the frame lies.
 bool frame_may_be_true(uint64_t offset, std::string_view body, uint64_t record_bytes) {
+  if (const std::optional<OwnSize> own = own_size(body)) {
+    return own->record_bytes == record_bytes || has_zero_sector(offset, body.substr(0, own->head_bytes));
+  }
   const std::string_view head = body.substr(0, kRecordHeadBytes);
-  if (head.size() < kRecordHeadBytes || has_zero_sector(offset, head)) return true;  // cannot be told
-  return own_size(body) == record_bytes;
+  return head.size() < kRecordHeadBytes || has_zero_sector(offset, head);
 }
 
 // Looks for proof that a batch behind a break was begun after one before it was synced.
