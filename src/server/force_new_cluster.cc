@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -43,6 +44,11 @@ void include(std::vector<NodeId>* ids, NodeId id) {
   if (std::count(ids->begin(), ids->end(), id) == 0) ids->push_back(id);
 }
 
+std::span<const storage::WalEntry> up_to(const std::vector<storage::WalEntry>& entries, Index last) {
+  const auto end = std::find_if(entries.begin(), entries.end(), [last](const auto& entry) { return entry.index > last; });
+  return {entries.begin(), end};
+}
+
 storage::WalEntry to_entry(const raft::ConfChange& change, base::Term term, Index index) {
   raftpb::ConfChange message;
   message.set_type(static_cast<raftpb::ConfChangeType>(change.type));
@@ -55,7 +61,7 @@ storage::WalEntry to_entry(const raft::ConfChange& change, base::Term term, Inde
 }  // namespace
 
 Result<raft::ConfState> conf_state_after(const raft::ConfState& state, Index applied,
-                                         const std::vector<storage::WalEntry>& entries) {
+                                         std::span<const storage::WalEntry> entries) {
   raft::ConfState out = state;
   for (const storage::WalEntry& entry : entries) {
     if (entry.type != storage::kEntryConfChange || entry.index <= applied) continue;
@@ -131,6 +137,12 @@ Status force_new_cluster(DataDir* data) {
   const Index commit_before = log.state.commit;
   // A commit index that moved without anything else is not synced: what the store has applied was committed.
   Index commit = std::max({commit_before, applied, data->snapshot.index});
+  // Alone it needed nobody: what is in its log was acknowledged.
+  Result<raft::ConfState> committed_state = conf_state_after(state, applied, up_to(log.entries, commit));
+  if (!committed_state.ok()) return committed_state.status();
+  if (committed_state->voters == std::vector<NodeId>{data->self} && !log.entries.empty()) {
+    commit = std::max(commit, log.entries.back().index);
+  }
   const auto uncommitted = std::find_if(log.entries.begin(), log.entries.end(),
                                         [&](const storage::WalEntry& entry) { return entry.index > commit; });
   if (uncommitted != log.entries.end()) {

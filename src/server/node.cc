@@ -429,7 +429,7 @@ struct Node::Installation {
   bool held = false;  // nothing else works on the store in the background
   std::unique_ptr<SnapshotInstaller> installer;
   base::Result<bool> stepped = false;
-  base::Result<std::unique_ptr<mvcc::StoreImage>> image = Status();
+  base::Result<std::unique_ptr<mvcc::StoreImage>> image = std::unique_ptr<mvcc::StoreImage>();
 };
 
 bool Node::installs(Index index) const { return installation_ != nullptr && installation_->index == index; }
@@ -511,7 +511,7 @@ void Node::finish_installing() {
   environment_.helper.submit(
       [&files = environment_.files, installation = installation_] {
         (void)files.unlink(installation->path);
-        installation->image = Status();  // the index of before, which takes its time
+        installation->image->reset();  // the index of before, which takes its time
       },
       [] {});
   installation_.reset();

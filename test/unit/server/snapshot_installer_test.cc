@@ -116,8 +116,8 @@ TEST_CASE("snapshot installer: the store holds the database's rows, and only tho
   // Nothing is left to be finished; what was received may go.
   REQUIRE(server::finish_installation(*engine, scene.disk, kSnapDir, kSnapshotIndex).ok());
   CHECK(read_all(*engine) == scene.after);
-  REQUIRE(io::write_file_durably(scene.disk, std::string(kSnapDir) + "/db.tmp3", "x").ok());
-  REQUIRE(io::write_file_durably(scene.disk, std::string(kSnapDir) + "/0000000000000001-0000000000000002.snap", "x").ok());
+  REQUIRE(io::write_file_durably(scene.disk, io::join(kSnapDir, "db.tmp3"), "x").ok());
+  REQUIRE(io::write_file_durably(scene.disk, io::join(kSnapDir, "0000000000000001-0000000000000002.snap"), "x").ok());
   server::remove_received_databases(scene.disk, kSnapDir);
   CHECK(scene.disk.list(kSnapDir).value() == std::vector<std::string>{"0000000000000001-0000000000000002.snap"});
 }
