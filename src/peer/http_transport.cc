@@ -110,6 +110,11 @@ std::optional<base::Instant> HttpTransport::active_since(NodeId id) const {
   return peer == peers_.end() ? std::nullopt : peer->second->active_since();
 }
 
+bool HttpTransport::reaches(NodeId id) const {
+  const auto peer = peers_.find(id);
+  return peer != peers_.end() && (peer->second->active_since() || peer->second->has_writer());
+}
+
 size_t HttpTransport::active_peers() const {
   return static_cast<size_t>(
       std::count_if(peers_.begin(), peers_.end(), [](const auto& peer) { return peer.second->active_since().has_value(); }));

@@ -35,6 +35,7 @@ class HttpTransport final : public Transport {
   void send_snapshot(wire::RaftMessage message, std::unique_ptr<SnapshotBody> body) override;
   std::optional<base::Instant> active_since(base::NodeId id) const override;
   size_t active_peers() const override;
+  bool reaches(base::NodeId id) const override;
   void stop(std::function<void()> done) override;
 
   // --- for the peer port ---

@@ -89,6 +89,8 @@ class Member : public std::enable_shared_from_this<Member> {
   // It has opened a stream; one there was of the same kind ends.
   void attach(Channel channel, std::shared_ptr<Outlet> outlet);
   std::optional<base::Instant> active_since() const { return active_since_; }
+  // It has a stream open to us: what we send takes that.
+  bool has_writer() const;
 
   void count_received(size_t bytes) { received_bytes_.add(bytes); }
   void count_received_failure();
@@ -97,7 +99,6 @@ class Member : public std::enable_shared_from_this<Member> {
   struct Writer;
   struct Pause;
 
-  bool has_writer() const;
   bool refuses() const;
   void tell_if_gone();
   Writer* writer_for(const wire::RaftMessage& message);

@@ -69,6 +69,8 @@ class Transport {
   // Since when connections to it work; nullopt: they do not.
   virtual std::optional<base::Instant> active_since(base::NodeId id) const = 0;
   virtual size_t active_peers() const = 0;
+  // Whether what is sent to it now has a way: streams that it opened to us count even while ours to it do not come about.
+  virtual bool reaches(base::NodeId id) const { return active_since(id).has_value(); }
 
   // Cuts everything; no event comes after this. `done` when nothing of it is under way any more.
   virtual void stop(std::function<void()> done) = 0;

@@ -234,7 +234,7 @@ Status RaftDriver::propose_conf_change(const raft::ConfChange& change) {
 bool RaftDriver::reaches_leader() const {
   const NodeId leader = raft_->raft().leader();
   if (environment_.peers == nullptr) return leader != base::kNoNode;
-  return leader == node_.id() || (leader != base::kNoNode && environment_.peers->active_since(leader).has_value());
+  return leader == node_.id() || (leader != base::kNoNode && environment_.peers->reaches(leader));
 }
 
 // A leader that hands over takes none, and nobody does while there is no leader.
