@@ -19,13 +19,31 @@ const NodeId kSelf{0xa}, kOther{0xb}, kThird{0xc};
 
 class RefusingDialer final : public Dialer {
  public:
+  explicit RefusingDialer(asio::io_context& loop) : loop_(loop) {}
   asio::awaitable<base::Result<std::unique_ptr<net::Stream>>> dial(PeerUrl url, base::Instant) override {
     ++dials;
+    if (takes_nothing) {
+      auto [ours, theirs] = net::make_memory_pair(loop_, 1000);
+      ends_.push_back(std::move(theirs));
+      co_return std::move(ours);
+    }
     if (url.port == silent_port) co_return Status(base::Code::kDeadlineExceeded, "dial tcp 127.0.0.1:3: i/o timeout");
     co_return Status(base::Code::kUnavailable, "dial tcp 127.0.0.1:1: connect: connection refused");
   }
   int dials = 0;
-  uint16_t silent_port = 0;  // where nobody answers
+  uint16_t silent_port = 0;    // where nobody answers
+  bool takes_nothing = false;  // connects, and nobody reads
+
+ private:
+  asio::io_context& loop_;
+  std::vector<std::unique_ptr<net::Stream>> ends_;
+};
+
+// A database without an end.
+class EndlessBody final : public SnapshotBody {
+ public:
+  void open(std::function<void(base::Result<uint64_t>)> done) override { done(uint64_t{1} << 40); }
+  void next(Done done) override { done(std::string(1u << 20, 'd')); }
 };
 
 // Takes bytes until it is told to stall.
@@ -125,7 +143,7 @@ struct World {
   base::RealClock clock;
   base::metrics::Registry registry;
   Metrics metrics{registry};
-  RefusingDialer dialer;
+  RefusingDialer dialer{loop};
   Heard heard;
   HttpTransport transport{loop, clock, dialer, metrics, us(), Timeouts()};
 };
@@ -259,6 +277,26 @@ TEST_CASE("transport: a member that takes nothing holds up nobody else") {
   }
   CHECK(slow->written.empty());
   CHECK(fast->written.size() > 200u << 20);
+}
+
+TEST_CASE("transport: appends and heartbeats pass a database that is stuck") {
+  World world;
+  const auto appends = world.open(Channel::kAppend), messages = world.open(Channel::kMessage);
+  world.dialer.takes_nothing = true;
+  RaftMessage snapshot = world.message(RaftMessageType::kSnap);
+  auto described = std::make_shared<wire::RaftSnapshot>();
+  described->index = base::Index(7);
+  snapshot.snapshot = std::move(described);
+  world.transport.send_snapshot(std::move(snapshot), std::make_unique<EndlessBody>());
+  world.settle();
+  for (int i = 0; i < 100; ++i) {
+    world.send(world.message(RaftMessageType::kApp, 1000));
+    world.send(world.message(RaftMessageType::kHeartbeat));
+    world.settle();
+  }
+  CHECK(read_all(Channel::kAppend, appends->written).size() == 100);
+  CHECK(read_all(Channel::kMessage, messages->written).size() == 100);
+  CHECK(world.heard.snapshots_sent + world.heard.snapshots_failed == 0);  // It is still on its way.
 }
 
 TEST_CASE("transport: without a stream messages go by POST, and a refused one is told") {
