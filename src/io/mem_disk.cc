@@ -170,9 +170,20 @@ struct MemDisk::State {
     node.size = size;
   }
 
+  using Keep = std::function<bool()>;
   static void settle(Node& node, Rng& rng);
+  static void settle_pieces(Node& node, const Keep& keep);
+  static void keep_sectors(Node& node, const Keep& keep);
   static void settle_names(Node& node, Rng& rng);
-  void settle_tree(Node& node, Rng& rng, std::set<Node*>& seen);
+  static void settle_names(Node& node, const Keep& keep);
+  template <class How>
+  void settle_tree(Node& node, How& how, std::set<Node*>& seen);
+  std::shared_ptr<Node> copy(const std::shared_ptr<Node>& from, std::map<const Node*, std::shared_ptr<Node>>& made) const;
+  void power_is_back() {
+    ++generation;
+    dead = false;
+    die_at = fail_change_at = fail_sync_at = kNever;
+  }
 };
 
 // How much of the unsynced state a power cut keeps: nothing, all, or each piece by a coin; the extremes matter as much.
@@ -189,6 +200,16 @@ void MemDisk::State::settle(Node& node, Rng& rng) {
       node.size = node.size_kept;
     }
   }
+  keep_sectors(node, keep);
+}
+
+// By its pieces alone: a size has changed or not.
+void MemDisk::State::settle_pieces(Node& node, const Keep& keep) {
+  if (node.size != node.size_kept && !keep()) node.size = node.size_kept;
+  keep_sectors(node, keep);
+}
+
+void MemDisk::State::keep_sectors(Node& node, const Keep& keep) {
   for (auto& [number, page] : node.pages) {
     for (size_t s = 0; s < kSectorsPerPage; ++s) {
       // A sector that is not dirty and yet differs had its sync fail: it is lost for certain.
@@ -221,11 +242,39 @@ void MemDisk::State::settle_names(Node& node, Rng& rng) {
   node.steps.clear();
 }
 
-void MemDisk::State::settle_tree(Node& node, Rng& rng, std::set<Node*>& seen) {
+void MemDisk::State::settle_names(Node& node, const Keep& keep) {
+  for (const Node::Step& step : node.steps) {
+    if (keep()) step.apply(node.names_kept);
+  }
+  node.names = node.names_kept;
+  node.steps.clear();
+}
+
+template <class How>
+void MemDisk::State::settle_tree(Node& node, How& how, std::set<Node*>& seen) {
   if (!seen.insert(&node).second) return;
-  if (!node.is_dir) return settle(node, rng);
-  settle_names(node, rng);
-  for (const auto& [name, child] : node.names) settle_tree(*child, rng, seen);
+  if (node.is_dir) {
+    settle_names(node, how);
+    for (const auto& [name, child] : node.names) settle_tree(*child, how, seen);
+  } else if constexpr (std::is_same_v<How, Rng>) {
+    settle(node, how);
+  } else {
+    settle_pieces(node, how);
+  }
+}
+
+std::shared_ptr<MemDisk::Node> MemDisk::State::copy(const std::shared_ptr<Node>& from,
+                                                    std::map<const Node*, std::shared_ptr<Node>>& made) const {
+  if (from == nullptr) return nullptr;
+  std::shared_ptr<Node>& to = made[from.get()];
+  if (to != nullptr) return to;
+  to = std::make_shared<Node>(*from);
+  to->locked = false;
+  const std::shared_ptr<Node> node = to;  // `made` grows below.
+  for (auto& [name, child] : node->names) child = copy(child, made);
+  for (auto& [name, child] : node->names_kept) child = copy(child, made);
+  for (Node::Step& step : node->steps) step.node = copy(step.node, made);
+  return node;
 }
 
 class MemDisk::Handle final : public File {
@@ -468,9 +517,24 @@ void MemDisk::power_cut(Rng& rng) {
   const std::lock_guard hold(state_->mutex);
   std::set<Node*> seen;
   state_->settle_tree(*state_->root, rng, seen);
-  ++state_->generation;
-  state_->dead = false;
-  state_->die_at = state_->fail_change_at = state_->fail_sync_at = kNever;
+  state_->power_is_back();
+}
+
+void MemDisk::power_cut(const std::function<bool()>& keep) {
+  const std::lock_guard hold(state_->mutex);
+  std::set<Node*> seen;
+  state_->settle_tree(*state_->root, keep, seen);
+  state_->power_is_back();
+}
+
+std::unique_ptr<MemDisk> MemDisk::clone() const {
+  const std::lock_guard hold(state_->mutex);
+  auto disk = std::make_unique<MemDisk>();
+  std::map<const Node*, std::shared_ptr<Node>> made;
+  disk->state_->root = state_->copy(state_->root, made);
+  disk->state_->used = state_->used;
+  disk->state_->capacity = state_->capacity;
+  return disk;
 }
 
 uint64_t MemDisk::changes() const {

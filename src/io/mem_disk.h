@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "base/rng.h"
@@ -34,6 +35,11 @@ class MemDisk final : public Disk {
   // Power fails and comes back: decides by `rng` what is kept. Open files are dead (every call kInternal), locks are gone,
   // planned faults are cleared.
   void power_cut(base::Rng& rng);
+  // The same, decided piece by piece: a step of a folder's names, a change of a file's size, a sector. `keep` is asked once for
+  // each, always in the same order for the same disk. Every answer is one that a real disk may give.
+  void power_cut(const std::function<bool()>& keep);
+  // Another disk with the same content, synced and not. Open files and planned faults stay here.
+  std::unique_ptr<MemDisk> clone() const;
 
   // --- planned faults; calls that change something are counted (write, sync, truncate, allocate, create, rename, ...) ---
   uint64_t changes() const;  // counted so far

@@ -83,12 +83,13 @@ void CompactionTask::read() {
   batch_.clear();
   size_t rows = 0, bytes = 0;
   while (rows_->valid() && rows_->key() < end.view()) {
-    if (rows == store_.options().compaction_batch_rows || bytes >= kReadBytesMax) return;
     const std::optional<ParsedRowKey> parsed = parse_row_key(rows_->key());
     if (parsed && hasher_->add(*parsed, rows_->key(), rows_->value())) batch_.push_back({parsed->revision, parsed->tombstone});
     ++rows;
     bytes += rows_->key().size() + rows_->value().size();
     rows_->next();
+    // A full batch is never the last, as in etcd: a pause follows it.
+    if (rows == store_.options().compaction_batch_rows || bytes >= kReadBytesMax) return;
   }
   read_status_ = rows_->status();
   rows_done_ = true;

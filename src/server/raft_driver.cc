@@ -241,6 +241,8 @@ bool RaftDriver::takes_proposals() const {
   return raft_->raft().leader() != base::kNoNode && raft_->raft().lead_transferee() == base::kNoNode;
 }
 
+bool RaftDriver::leads() const { return raft_->raft().role() == raft::Role::kLeader && takes_proposals(); }
+
 // Another member's: it took us for the leader, and its client would wait its time out.
 void RaftDriver::keep_proposal(raft::Message message) {
   size_t bytes = sizeof(KeptProposal);

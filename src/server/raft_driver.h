@@ -74,6 +74,8 @@ class RaftDriver final : public peer::Events {
   base::Status propose_conf_change(const raft::ConfChange& change);
   void request_read_index(std::string context);
   void transfer_leader(base::NodeId to);
+  // Whether what is proposed now goes into our own log as the leader's; leader() may still be us for a turn after it did not.
+  bool leads() const;
 
   // --- from the other members ---
   void on_messages(std::vector<wire::RaftMessage> messages) override;

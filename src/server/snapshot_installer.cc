@@ -124,7 +124,7 @@ Status finish_installation(storage::Engine& engine, io::Disk& disk, const std::s
     return Status(Code::kDataLoss, "the store is in the middle of taking over a snapshot and " + path +
                                        " is not there; remove this member's data directory and let it join anew");
   }
-  base::log::info("going on with the installation of a received snapshot", {{"path", path}, {"snapshot-index", index.value()}});
+  base::log::info("Recovering from snapshot backend", {{"path", path}, {"snapshot-index", index.value()}});
   SnapshotInstaller installer(engine, disk, path, index);
   for (;;) {
     Result<bool> done = installer.step();
