@@ -27,6 +27,7 @@ class Member:
         self.options = options
         self.process = None
         self.frozen = False
+        self.excused_until = 0.0  # it may end by itself until then
         self.starts = 0
         self.log_path = self.folder / "log"
         self.faults_path = self.folder / "faults"

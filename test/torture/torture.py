@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ PROGRESS_SECONDS_MAX = 60      # after healing, until writes are acknowledged ag
 WRITES_BETWEEN_FAULTS = 20     # so many acknowledged before the next one: the cluster lived
 SETTLE_SECONDS_MAX = 60        # at the end, until all members hold the same
 PAUSE_AFTER_ERROR_SECONDS = 0.05
+LATE_DEATH_SECONDS_MAX = 30    # after a fault of disk, memory or descriptors is over
 HOPELESS = 20                  # findings that are printed
 
 
@@ -215,7 +217,14 @@ class Faults:
         self.run.wait(seconds)
         for victim in victims:
             victim.faults[which] = 0
+        self.excuse(victims)
         self.revive(victims)
+
+    @staticmethod
+    def excuse(victims):
+        """What failed in the background may be noticed later."""
+        for victim in victims:
+            victim.excused_until = time.monotonic() + LATE_DEATH_SECONDS_MAX
 
     def sync_fails(self):
         self.disk_told(0, 1, self.choose.choice([0.2, 1]))
@@ -231,6 +240,7 @@ class Faults:
         victim.limit(resource.RLIMIT_NOFILE, victim.open_files() + self.choose.choice([0, 2]))
         self.run.wait(2)
         victim.limit(resource.RLIMIT_NOFILE, None)
+        self.excuse([victim])
         self.revive([victim])
 
     def little_memory(self):
@@ -238,6 +248,7 @@ class Faults:
         victim.limit(resource.RLIMIT_AS, victim.status("VmSize") + self.choose.choice([0, 1 << 20, 32 << 20]))
         self.run.wait(2)
         victim.limit(resource.RLIMIT_AS, None)
+        self.excuse([victim])
         self.revive([victim])
 
     def stop(self):
@@ -295,12 +306,16 @@ class Run:
         time.sleep(seconds)
 
     def ended(self, member):
-        """By itself: what the last line says counts in the report."""
+        """By itself: what it said last counts in the report."""
         if member.process.returncode == -9:
             return
-        lines = [line for line in member.log_since_start().decode(errors="replace").splitlines() if line.strip()]
-        last = next((line for line in reversed(lines) if not line.startswith(("{", "----"))), lines[-1] if lines else "")
-        self.ends[f"exit {member.process.returncode}: {last[:160]}"] += 1
+        said = "nothing"
+        for line in member.log_since_start().decode(errors="replace").splitlines():
+            if '"level":"fatal"' in line or '"level":"panic"' in line:
+                said = json.loads(line)["msg"]
+            elif line.strip() and not line.startswith(("{", "----")):
+                said = line
+        self.ends[f"exit {member.process.returncode}: " + re.sub(r"/\S*/(\w+)/[^: ]*", r"\1/...", said)[:160]] += 1
 
     def leader(self):
         for member in self.members:
@@ -321,8 +336,9 @@ class Run:
             for member in self.members:
                 if not member.alive():
                     self.ended(member)
-                    self.wrong.append(f"died: {member.name} ended with {member.process.returncode} although nothing was done "
-                                      f"to it since {after}; see {member.log_path}")
+                    if time.monotonic() > member.excused_until:
+                        self.wrong.append(f"died: {member.name} ended with {member.process.returncode} although nothing "
+                                          f"was done to it since {after}; see {member.log_path}")
                     member.start(self.members)
                     member.wait_ready()
             time.sleep(0.02)

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,13 @@ void leave_unless_run(const CommandLine& line) {
   }
 }
 
+// Said without taking memory; an allocator that gives up says nothing.
+void out_of_memory() {
+  static constexpr std::string_view kLine = "{\"level\":\"fatal\",\"msg\":\"out of memory\"}\n";
+  (void)!::write(STDERR_FILENO, kLine.data(), kLine.size());
+  std::abort();
+}
+
 void lock_memory() {
   if (::mlockall(MCL_CURRENT | MCL_FUTURE) == 0) return;
   base::log::exit_fatal("memory cannot be locked", {{"error", std::string(std::strerror(errno))}});
@@ -86,6 +94,7 @@ int server_main(int argc, char** argv) {
   base::failpoint::serve_if_asked();
 #endif
   check_architecture();
+  std::set_new_handler(out_of_memory);
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
