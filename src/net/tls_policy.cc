@@ -89,8 +89,8 @@ std::optional<std::string> decode_base64(std::string_view text) {
   std::string bytes(packed.size() / 4 * 3, '\0');
   const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
                                    reinterpret_cast<const unsigned char*>(packed.data()), static_cast<int>(packed.size()));
-  if (size != static_cast<int>(bytes.size()) || bytes.size() < padding) return std::nullopt;
-  bytes.resize(bytes.size() - padding);
+  if (size != static_cast<int>(bytes.size())) return std::nullopt;
+  bytes.erase(bytes.size() - padding);
   return bytes;
 }
 
