@@ -25,6 +25,7 @@ using storage::LevelDbEngine;
 using Rows = std::map<std::string, std::string>;
 
 const Index kSnapshotIndex{500};
+constexpr uint64_t kRows = 4000;  // more than one step installs
 constexpr const char* kSnapDir = "/d/snap";
 constexpr const char* kStoreDir = "/d/store";
 
@@ -97,8 +98,8 @@ struct Scene {
 
 void set_up(Scene& scene, uint64_t seed) {
   base::Rng rng(seed);
-  scene.before = make_rows(rng, 10, 2500, 300);
-  scene.after = make_rows(rng, 900, 2500, kSnapshotIndex.value());
+  scene.before = make_rows(rng, 10, kRows, 300);
+  scene.after = make_rows(rng, 900, kRows, kSnapshotIndex.value());
   for (const char* dir : {"/d", kSnapDir, kStoreDir}) REQUIRE(io::make_dirs(scene.disk, dir).ok());
   const std::string path = server::received_database_path(kSnapDir, kSnapshotIndex);
   REQUIRE(io::write_file_durably(scene.disk, path, database_of(scene.after)).ok());
