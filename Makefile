@@ -261,6 +261,23 @@ $(OUT)/test/sim: $(OUT)/obj/test/unit/main.o $(patsubst test/%.cc,$(OUT)/obj/tes
 .PHONY: sim
 sim: $(OUT)/test/sim  ## a whole cluster on one thread in virtual time; SEED=n replays one
 	@$< --no-intro
+.PHONY: sim-night sim-mutants
+sim-night: $(OUT)/test/sim  ## the same with new seeds until stopped; failing ones go to test/sim/regressions.txt
+	$(Q)test/sim/night $<
+# Copies of some sources with bugs of our own (test/sim/mutants), in front of the archives: one program, MUTANT=n plants one.
+MUTANT_FILES := $(sort $(shell sed -n 's/^file: //p' test/sim/mutants/mutants.txt)) src/switch.cc
+MUTANT_OBJECTS := $(MUTANT_FILES:%.cc=$(OUT)/mutants/%.o)
+$(OUT)/mutants/%.o: $(OUT)/mutants/%.cc
+	$(call say,CXX,$<)
+	$(Q)$(CCACHE) $(CXX) $(CXXFLAGS) -Itest $(PCH_USE) -c -o $@ $<
+$(OUT)/test/sim_mutants: $(OUT)/obj/test/unit/main.o $(patsubst test/%.cc,$(OUT)/obj/test/%.o,$(wildcard test/sim/*.cc)) \
+    $(MUTANT_OBJECTS) $(call libs_of,server)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+sim-mutants: $(OUT)/test/sim  ## shows that the simulator finds each bug of test/sim/mutants (about an hour)
+	$(Q)test/sim/mutants/plant $(OUT)/mutants
+	$(Q)+$(MAKE) --no-print-directory $(OUT)/test/sim_mutants
+	$(Q)test/sim/mutants/hunt $(OUT)/test/sim_mutants
 BENCHES := $(patsubst test/bench/%.cc,$(OUT)/test/bench_%,$(wildcard test/bench/*.cc))
 $(BENCHES): $(OUT)/test/bench_%: $(OUT)/obj/test/bench/%.o $(call libs_of,rpc)
 	$(call say,LINK,$@)

@@ -315,8 +315,9 @@ bool RaftDriver::handle_ready() {
 // What a storage message of ours answers: for us, or, now that the disk has it, for another member.
 void RaftDriver::step_own(raft::Message response) {
   if (response.to != node_.id()) return send(std::move(response));
-  Status stepped = raft_->step(std::move(response));
-  VERIFY(stepped.ok());
+  const Status stepped = raft_->step(std::move(response));
+  // Removed meanwhile (sim seed 1068): raft takes no answers of who is no member.
+  VERIFY(stepped.ok() || raft_->raft().group().find(node_.id()) == nullptr);
 }
 
 // With the disk at rest, what changes nothing but the commit index is answered at once: a commit index may be lost, so it is

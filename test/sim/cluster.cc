@@ -172,8 +172,12 @@ Machine::Machine(Cluster& cluster, size_t number, std::string initial_cluster, b
   config_.existing_cluster = joins;
   config_.advertise_peer_urls = server::parse_urls({url_}).value();
   config_.advertise_client_urls = server::parse_urls({"http://10.0.0." + std::to_string(number + 1) + ":2379"}).value();
-  config_.snapshot_count = 100;  // So that snapshots, segment releases and databases for who lags come within a run.
-  config_.snapshot_catchup_entries = 40;
+  // So that snapshots, segment releases and databases for who lags come within a run.
+  base::Rng& rng = cluster.world().rng();
+  config_.snapshot_count = 10 + rng.below(200);
+  config_.snapshot_catchup_entries = 1 + rng.below(config_.snapshot_count);
+  config_.pre_vote = !rng.one_in(10);
+  config_.strict_reconfig_check = !rng.one_in(10);
   config_.compaction_batch_limit = 20;
   config_.max_learners = 2;
   config_.watch_progress_notify_interval = 2s;
@@ -215,6 +219,10 @@ bool Machine::start(std::string* why) {
     metrics_.reset();
     return false;
   };
+  const base::Result<std::vector<std::string>> files = disk_->list(config_.snap_dir());
+  if (files.ok() && std::any_of(files->begin(), files->end(), [](const auto& name) { return name.ends_with(".snap.db"); })) {
+    probe("a member started with a database that was not taken over");
+  }
   base::Result<server::DataDir> data = server::open_data_dir(config_, *disk_, ask);
   if (!data.ok()) return fails(data.status());
   id_ = data->self;

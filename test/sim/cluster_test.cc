@@ -3,7 +3,9 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
+#include <sstream>
 
 #include "base/log.h"
 #include "sim/probe.h"
@@ -16,6 +18,24 @@ uint64_t number(const char* name, uint64_t otherwise) {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
+// "seed members faults seconds clients watchers pace_ms": a plan that is not the seed's own.
+std::string line_of(const sim::Plan& plan) {
+  std::ostringstream out;
+  out << plan.seed << " " << plan.members << " " << plan.faults << " " << plan.storm / std::chrono::seconds(1) << " "
+      << plan.clients << " " << plan.watchers << " " << plan.pace / std::chrono::milliseconds(1);
+  return out.str();
+}
+
+bool parse_line(const std::string& line, sim::Plan* plan) {
+  std::istringstream in(line);
+  int64_t storm_s = 0, pace_ms = 0;
+  if (!(in >> plan->seed >> plan->members >> plan->faults >> storm_s >> plan->clients >> plan->watchers >> pace_ms))
+    return false;
+  plan->storm = std::chrono::seconds(storm_s);
+  plan->pace = std::chrono::milliseconds(pace_ms);
+  return true;
+}
+
 void print_story(const sim::Verdict& verdict) {
   for (const std::string& line : verdict.story) std::cout << line << "\n";
 }
@@ -26,7 +46,7 @@ TEST_CASE("cluster: every promise is kept, whatever happens to members, disks an
   base::log::set_level(base::log::Level::kPanic);
   const uint64_t one = number("SEED", 0);
   const uint64_t first = one != 0 ? one : number("FROM", 1);
-  const uint64_t count = one != 0 ? 1 : number("SEEDS", 12);
+  const uint64_t count = one != 0 ? 1 : number("SEEDS", 40);
   if (one != 0 && std::getenv("LOG") != nullptr) base::log::set_level(base::log::Level::kInfo);
   sim::Verdict total;
   const auto began = std::chrono::steady_clock::now();
@@ -43,6 +63,11 @@ TEST_CASE("cluster: every promise is kept, whatever happens to members, disks an
     total.ok += verdict.ok;
     total.unknown += verdict.unknown;
     total.simulated += verdict.simulated;
+    if (one != 0 && !verdict.failure.empty() && std::getenv("SHRINK") != nullptr) {
+      const sim::Plan small = sim::shrink(plan);
+      print_story(sim::run(small));
+      std::cout << "shrunk: " << line_of(small) << "  # " << verdict.failure << "\n";
+    }
     CHECK_MESSAGE(verdict.failure.empty(), sim::describe(plan), ": ", verdict.failure);
   }
   if (std::getenv("SEEDS") == nullptr) return;
@@ -52,6 +77,18 @@ TEST_CASE("cluster: every promise is kept, whatever happens to members, disks an
             << " times real time; " << total.steps << " steps, " << total.ok << " calls ok, " << total.unknown << " unknown\n";
   for (const auto& [name, times] : sim::probes()) std::cout << "  " << times << "  " << name << "\n";
   for (const std::string& name : sim::probes_missing()) std::cout << "  never: " << name << "\n";
+}
+
+TEST_CASE("cluster: what failed once") {
+  base::log::set_level(base::log::Level::kPanic);
+  std::ifstream file("test/sim/regressions.txt");
+  REQUIRE(file.is_open());
+  for (std::string line; std::getline(file, line);) {
+    sim::Plan plan;
+    if (line.starts_with("#") || !parse_line(line, &plan)) continue;
+    const sim::Verdict verdict = sim::run(plan);
+    CHECK_MESSAGE(verdict.failure.empty(), line, ": ", verdict.failure);
+  }
 }
 
 TEST_CASE("cluster: the same seed is the same story") {

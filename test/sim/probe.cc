@@ -7,7 +7,7 @@ constexpr const char* kExpected[] = {
     "a removed member was told so by another",
     "a database was cut on its way",
     "a database was installed",
-    "a member started in the middle of an installation",
+    "a member started with a database that was not taken over",
     "a member applied entries again after a restart",
     "a member stopped itself after a failed sync",
     "a member stopped itself on a full disk",

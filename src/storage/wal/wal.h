@@ -130,6 +130,7 @@ class Wal {
   // Disk thread.
   base::Status start(std::string_view metadata);
   base::Status take_over(uint64_t end_offset);
+  static base::Status rewrite(io::File& file, uint64_t size_bytes);
   base::Status cut(const WalBatch& batch);
   base::Status prepare_next();
   uint64_t zero_fill_to() const;  // the end of what prepare() would fill next

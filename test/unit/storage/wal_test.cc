@@ -428,6 +428,20 @@ TEST_CASE("wal: disk trouble is reported") {
     disk.fail_sync_after(0);
     CHECK(save(*log, {entry(1, 1, "a")}, {Term(1), NodeId(1), Index(0)}).code() == Code::kInternal);
   }
+  SUBCASE("what a failed sync left to be read is on disk before anything is built upon it") {
+    auto log = create(disk);
+    REQUIRE(save(*log, {entry(1, 1, "a")}, {Term(1), NodeId(1), Index(0)}).ok());
+    disk.fail_sync_after(0);
+    CHECK_FALSE(save(*log, {entry(2, 1, std::string(3000, 'b'))}, {Term(1), NodeId(1), Index(1)}).ok());
+    log.reset();  // The process stops itself; the machine goes on.
+    auto again = open(disk);
+    CHECK(again.second.entries.size() == 2);
+    REQUIRE(save(*again.first, {entry(3, 1, "c")}, {Term(1), NodeId(1), Index(2)}).ok());
+    again.first.reset();
+    Rng rng(1);
+    disk.power_cut(rng);
+    CHECK(open(disk).second.entries.size() == 3);
+  }
   SUBCASE("a commit index alone is not synced") {
     auto log = create(disk);
     REQUIRE(save(*log, {entry(1, 1, "a")}, {Term(1), NodeId(1), Index(0)}).ok());
