@@ -163,7 +163,7 @@ class Machine::Members final : public server::MemberClient {
 
 // --- a machine --------------------------------------------------------------------------------------------------------------
 
-Machine::Machine(Cluster& cluster, size_t number, std::string initial_cluster, bool joins)
+Machine::Machine(Cluster& cluster, size_t number, std::string initial_cluster, bool joins, bool varied)
     : cluster_(cluster), number_(number), url_(url_of(number)), config_(server::Config::defaults()) {
   config_.name = "m" + std::to_string(number);
   config_.data_dir = "/data";
@@ -173,11 +173,15 @@ Machine::Machine(Cluster& cluster, size_t number, std::string initial_cluster, b
   config_.advertise_peer_urls = server::parse_urls({url_}).value();
   config_.advertise_client_urls = server::parse_urls({"http://10.0.0." + std::to_string(number + 1) + ":2379"}).value();
   // So that snapshots, segment releases and databases for who lags come within a run.
-  base::Rng& rng = cluster.world().rng();
-  config_.snapshot_count = 10 + rng.below(200);
-  config_.snapshot_catchup_entries = 1 + rng.below(config_.snapshot_count);
-  config_.pre_vote = !rng.one_in(10);
-  config_.strict_reconfig_check = !rng.one_in(10);
+  config_.snapshot_count = 100;
+  config_.snapshot_catchup_entries = 40;
+  if (varied) {
+    base::Rng& rng = cluster.world().rng();
+    config_.snapshot_count = 10 + rng.below(200);
+    config_.snapshot_catchup_entries = 1 + rng.below(config_.snapshot_count);
+    config_.pre_vote = !rng.one_in(10);
+    config_.strict_reconfig_check = !rng.one_in(10);
+  }
   config_.compaction_batch_limit = 20;
   config_.max_learners = 2;
   config_.watch_progress_notify_interval = 2s;
@@ -331,12 +335,12 @@ void Machine::take_snapshot(wire::RaftMessage message, std::string database, std
 
 // --- the cluster ------------------------------------------------------------------------------------------------------------
 
-Cluster::Cluster(uint64_t seed, size_t members) : world_(seed), network_(world_) {
+Cluster::Cluster(uint64_t seed, size_t members, bool varied) : varied_(varied), world_(seed), network_(world_) {
   base::set_stop_hook_for_test(throw_stopped);
   world_.set_on_stopped([this](World::Owner owner, const MemberStopped& stopped) { on_stopped(owner, stopped); });
   std::string initial;
   for (size_t i = 0; i < members; ++i) initial += (i > 0 ? ",m" : "m") + std::to_string(i) + "=" + url_of(i);
-  for (size_t i = 0; i < members; ++i) machines_.push_back(std::make_unique<Machine>(*this, i, initial, false));
+  for (size_t i = 0; i < members; ++i) machines_.push_back(std::make_unique<Machine>(*this, i, initial, false, varied_));
 }
 
 Cluster::~Cluster() {
@@ -352,7 +356,7 @@ void Cluster::start_all() {
 
 Machine& Cluster::add_machine(const std::string& initial_cluster) {
   const size_t number = machines_.size();
-  machines_.push_back(std::make_unique<Machine>(*this, number, initial_cluster, true));
+  machines_.push_back(std::make_unique<Machine>(*this, number, initial_cluster, true, varied_));
   return *machines_.back();
 }
 

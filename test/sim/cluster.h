@@ -39,7 +39,7 @@ struct Answer {
 
 class Machine {
  public:
-  Machine(Cluster& cluster, size_t number, std::string initial_cluster, bool joins);
+  Machine(Cluster& cluster, size_t number, std::string initial_cluster, bool joins, bool varied);
   ~Machine();
 
   // A process: from the disk as it is. False: it refused to start; `why` tells.
@@ -108,7 +108,8 @@ class Machine {
 
 class Cluster {
  public:
-  Cluster(uint64_t seed, size_t members);
+  // `varied`: members with flags that are not the defaults, and not the same.
+  Cluster(uint64_t seed, size_t members, bool varied = false);
   ~Cluster();
 
   World& world() { return world_; }
@@ -144,6 +145,7 @@ class Cluster {
  private:
   void on_stopped(World::Owner owner, const MemberStopped& stopped);
 
+  const bool varied_;
   World world_;
   Network network_;
   Oracle oracle_;

@@ -45,7 +45,7 @@ uint64_t state_of(server::Node& node) {
 
 class Story {
  public:
-  explicit Story(const Plan& plan) : plan_(plan), cluster_(plan.seed, plan.members), nemesis_(cluster_, plan.faults) {}
+  explicit Story(const Plan& plan) : plan_(plan), cluster_(plan.seed, plan.members, true), nemesis_(cluster_, plan.faults) {}
 
   Verdict tell() {
     play();
