@@ -22,7 +22,7 @@ using base::Result;
 using base::Status;
 
 void order_by_priority(std::vector<SrvRecord>& records, base::Rng& rng) {
-  std::ranges::stable_sort(records, {}, [](const SrvRecord& record) { return std::pair(record.priority, record.weight); });
+  std::ranges::sort(records, {}, [](const SrvRecord& record) { return std::pair(record.priority, record.weight); });
   for (size_t first = 0; first < records.size();) {
     size_t last = first;
     uint64_t weights = 0;

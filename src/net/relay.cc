@@ -246,6 +246,7 @@ std::unique_ptr<Relay::Pipe> Relay::get_pipe() {
   int ends[2];
   if (pipes_ >= kPipesMax || ::pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return nullptr;
   ++pipes_;
+  (void)::fcntl(ends[1], F_SETPIPE_SZ, kPipeBytes);  // Less will do: a user's pipes share a limit.
   auto pipe = std::make_unique<Pipe>();
   pipe->out = Socket(ends[0]);
   pipe->in = Socket(ends[1]);

@@ -28,6 +28,7 @@ class Relay {
   static constexpr size_t kTurnsMax = 16;           // reads of one direction before others have theirs
   static constexpr size_t kBulkReads = 4;           // full reads in a row that make a direction worth a pipe
   static constexpr size_t kPipesMax = 256;          // in use at once; beyond that bytes are copied
+  static constexpr int kPipeBytes = 256 << 10;      // of the kernel's memory, when full
   static constexpr size_t kPipesKept = 16;          // unused ones
   static constexpr auto kHalfClosedMax = std::chrono::minutes(5);
   static constexpr auto kSweepInterval = std::chrono::seconds(30);
