@@ -347,7 +347,7 @@ failpoints:  ## a build with etcd's failpoints in build/failpoints, and what hol
 	@ETCD_BIN=$(abspath build/failpoints/bin) test/e2e/failpoints.py
 
 # --- beside real etcd ---------------------------------------------------------------------------------------------------------
-.PHONY: reference interop interop-quick raft-scripts bench callgrind-gate fresh-machine
+.PHONY: reference interop interop-quick raft-scripts bench bench-cluster callgrind-gate fresh-machine
 reference:  ## build real etcd 3.7.1 with Go into build/reference, for interop and bench
 	@test/e2e/build_reference $(REFERENCE)
 interop: deps-interop  ## what needs Go and Python: real etcdctl, differential runs, client libraries, the fresh machine
@@ -362,6 +362,9 @@ raft-scripts: $(OUT)/test/script_raft  ## the Raft stories of etcd-io/raft 3.7.0
 bench: deps-bench  ## the table of test/bench/README.md: ours beside real etcd where REFERENCE has it
 	@$(MAKE) --no-print-directory all $(BENCHES)
 	@$(E2E_ENV) test/bench/bench $(ARGS)
+bench-cluster: deps-bench  ## three members beside three of etcd: speed, leaders lost, a member that joins
+	@$(MAKE) --no-print-directory all
+	@$(E2E_ENV) test/bench/cluster_bench $(ARGS)
 callgrind-gate: deps-bench  ## instructions per Range and per Put against their limits
 	@$(MAKE) --no-print-directory all
 	@$(E2E_ENV) test/bench/callgrind_gate
