@@ -73,9 +73,15 @@ Result<HardState> decode_hard_state(std::string_view bytes) {
   HardState out;
   proto::Reader in(bytes);
   while (in.next()) {
-    if (in.is_number(1)) out.term = Term(in.number());
-    if (in.is_number(2)) out.vote = NodeId(in.number());
-    if (in.is_number(3)) out.commit = Index(in.number());
+    if (in.is_number(1)) {
+      out.term = Term(in.number());
+    } else if (in.is_number(2)) {
+      out.vote = NodeId(in.number());
+    } else if (in.is_number(3)) {
+      out.commit = Index(in.number());
+    } else {
+      return damaged("raftpb.HardState");  // The checksum of a record leaves out its type: this is an entry, or nothing.
+    }
   }
   if (!in.ok()) return damaged("raftpb.HardState");
   return out;

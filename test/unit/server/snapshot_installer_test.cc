@@ -25,7 +25,7 @@ using storage::LevelDbEngine;
 using Rows = std::map<std::string, std::string>;
 
 const Index kSnapshotIndex{500};
-constexpr uint64_t kRows = 4000;  // more than one step installs
+constexpr uint64_t kRows = 2500, kRowsOfSteps = 8000;  // the latter take more than one step
 constexpr const char* kSnapDir = "/d/snap";
 constexpr const char* kStoreDir = "/d/store";
 
@@ -96,10 +96,10 @@ struct Scene {
   Rows before, after;
 };
 
-void set_up(Scene& scene, uint64_t seed) {
+void set_up(Scene& scene, uint64_t seed, uint64_t rows = kRows) {
   base::Rng rng(seed);
-  scene.before = make_rows(rng, 10, kRows, 300);
-  scene.after = make_rows(rng, 900, kRows, kSnapshotIndex.value());
+  scene.before = make_rows(rng, 10, rows, 300);
+  scene.after = make_rows(rng, 900, rows, kSnapshotIndex.value());
   for (const char* dir : {"/d", kSnapDir, kStoreDir}) REQUIRE(io::make_dirs(scene.disk, dir).ok());
   const std::string path = server::received_database_path(kSnapDir, kSnapshotIndex);
   REQUIRE(io::write_file_durably(scene.disk, path, database_of(scene.after)).ok());
@@ -154,7 +154,7 @@ TEST_CASE("snapshot installer: the power fails at each change of the disk, also 
 
 TEST_CASE("snapshot installer: without its database a store in the middle of it is refused") {
   Scene scene;
-  set_up(scene, 5);
+  set_up(scene, 5, kRowsOfSteps);
   const auto engine = open_engine(scene.disk);
   {
     server::SnapshotInstaller installer(*engine, scene.disk, server::received_database_path(kSnapDir, kSnapshotIndex),
