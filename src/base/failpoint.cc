@@ -29,7 +29,11 @@ std::string_view go_type(const Value& value) {
   return kTypes[value.index()];
 }
 
-Registry::Answer error(int status, std::string text) { return {status, std::move(text) + "\n", false}; }
+Registry::Answer error(int status, std::string_view what, std::string_view which = "", std::string_view more = "") {
+  std::string text(what);
+  text.append(which).append("\n").append(more);
+  return {status, std::move(text), false};
+}
 
 // name=terms;...; false: *bad is the part that is not.
 bool split(std::string_view list, std::map<std::string, std::string>* out, std::string* bad) {
@@ -73,13 +77,13 @@ struct Registry::State {
 
   // What gofail says of it; empty: done.
   static Answer enable(const std::shared_ptr<Point::State>& point, std::string_view text) {
-    if (point == nullptr) return error(400, std::string("fail to set failpoint: ") + kNoExist);
+    if (point == nullptr) return error(400, "fail to set failpoint: ", kNoExist);
     ParsedTerms parsed = parse_terms(text);
     if (parsed.beyond_end) return {200, "", false};
     if (parsed.terms == nullptr) {
       if (!parsed.complaint.empty()) say(parsed.complaint);
       say("failed to enable \"" + point->name + "=" + std::string(text) + "\" (" + kBadTerms + ")");
-      return error(400, std::string("fail to set failpoint: ") + kBadTerms);
+      return error(400, "fail to set failpoint: ", kBadTerms);
     }
     const std::lock_guard lock(point->mutex);
     point->terms = std::move(parsed.terms);
@@ -117,10 +121,10 @@ struct Registry::State {
     if (count) name.remove_suffix(kCount.size());
     const std::shared_ptr<Point::State> point = find(name);
     const char* again = count ? "" : "\n";  // gofail goes on after an error.
-    if (point == nullptr) return {404, std::string("failed to GET: ") + kNoExist + "\n" + again, false};
+    if (point == nullptr) return error(404, "failed to GET: ", kNoExist, again);
     const std::lock_guard lock(point->mutex);
     if (point->terms == nullptr) {
-      return {count ? 500 : 404, std::string("failed to GET: ") + kDisabled + "\n" + again, false};
+      return error(count ? 500 : 404, "failed to GET: ", kDisabled, again);
     }
     if (count) return {200, std::to_string(point->terms->count()), false};
     return {200, point->terms->text() + "\n", false};
@@ -128,9 +132,9 @@ struct Registry::State {
 
   Answer remove(std::string_view name) {
     const std::shared_ptr<Point::State> point = find(name);
-    if (point == nullptr) return error(400, std::string("failed to delete failpoint ") + kNoExist);
+    if (point == nullptr) return error(400, "failed to delete failpoint ", kNoExist);
     const std::lock_guard lock(point->mutex);
-    if (point->terms == nullptr) return error(400, std::string("failed to delete failpoint ") + kDisabled);
+    if (point->terms == nullptr) return error(400, "failed to delete failpoint ", kDisabled);
     point->terms.reset();
     return {204, "", false};
   }
