@@ -45,8 +45,8 @@ void Call::clear() {
   told_dead_ = remote_ended_ = half_close_told_ = headers_sent_ = ended_ = has_source_ = pulling_ = granted_ = false;
   deferred_ = request_broken_ = is_grpc_ = malformed_connection_ = false;
   source_busy_ = source_dead_ = false;
-  for (std::string* text : {&path_, &authority_, &verb_, &bad_content_type_, &subtype_, &encoding_, &content_type_,
-                            &status_text_}) {
+  for (std::string* text :
+       {&path_, &authority_, &verb_, &bad_content_type_, &subtype_, &encoding_, &content_type_, &status_text_}) {
     text->clear();
   }
   bad_header_ = status_ = close_why_ = Status();
@@ -289,11 +289,8 @@ void Call::give_back_reservation() {
 // The whole server holds at most kServerRequestBytesMax of unfinished requests; who would go over it is refused.
 void Call::hold_request_bytes(size_t bytes) {
   if (bytes < held_bytes_ + kHoldStepBytes && bytes >= held_bytes_) return;
-  std::atomic<size_t>& total = connection_->core().request_bytes;
-  const size_t before = total.fetch_add(bytes - held_bytes_, std::memory_order_relaxed);
-  const bool over = bytes > held_bytes_ && before + (bytes - held_bytes_) > kServerRequestBytesMax;
-  held_bytes_ = bytes;
-  if (over) request_broken(Status(Code::kResourceExhausted, "grpc: the server holds too many request bytes"));
+  if (connection_->core().hold_request_bytes(bytes, held_bytes_)) return;
+  request_broken(Status(Code::kResourceExhausted, "grpc: the server holds too many request bytes"));
 }
 
 Status Call::unpack(std::string& message) {
@@ -527,7 +524,7 @@ void Call::stop(const Status& why) {
 void Call::stream_closed(const Status& why) {
   if (http_ != nullptr) http_->stream_closed();
   give_back_reservation();
-  if (held_bytes_ > 0) connection_->core().request_bytes.fetch_sub(std::exchange(held_bytes_, 0), std::memory_order_relaxed);
+  if (held_bytes_ > 0) (void)connection_->core().hold_request_bytes(0, held_bytes_);
   connection_ = nullptr;
   loop_->timers().disarm(deadline_);
   pieces_.clear();

@@ -32,12 +32,22 @@ inline const base::Status& server_stopped() {
 struct ServerCore {
   Registry registry;
   HttpHandler http_handler;
-  Server::CallObserver observer;         // home only
-  Server::MessageObserver message_observer;  // home only
-  Server::SlowObserver slow_observer;        // home only
+  Server::CallObserver observer;                     // home only
+  Server::MessageObserver message_observer;          // home only
+  Server::SlowObserver slow_observer;                // home only
   base::Duration slow_from = base::Duration::max();  // home only; the time from which on slow_observer is called
-  std::atomic<size_t> request_bytes{0};  // held by calls now
+  std::atomic<size_t> request_bytes{0};              // held by calls now
   std::atomic<bool> stopping{false};
+
+  // Counts `bytes` of a request instead of the `held` ones of before. False: that takes the server over kServerRequestBytesMax
+  // (and is counted all the same, until less is held).
+  bool hold_request_bytes(size_t bytes, size_t& held) {
+    const size_t more = bytes - held;  // modulo 2^64: fewer work too
+    const size_t before = request_bytes.fetch_add(more, std::memory_order_relaxed);
+    const bool over = bytes > held && before + more > kServerRequestBytesMax;
+    held = bytes;
+    return !over;
+  }
 };
 
 // What all calls of a connection share; counted by the calls, so that it outlives the connection if they do. Owner thread.

@@ -42,7 +42,7 @@ Http2Request::Http2Request(std::shared_ptr<NetLoop> loop, std::shared_ptr<Server
       request_(std::move(request)),
       head_only_(request_.method == "HEAD") {}
 
-Http2Request::~Http2Request() { (void)hold_body_bytes(0); }
+Http2Request::~Http2Request() { (void)core_->hold_request_bytes(0, held_bytes_); }
 
 // --- request ----------------------------------------------------------------------------------------------------------------
 
@@ -52,7 +52,8 @@ void Http2Request::data(std::string_view bytes) {
     return refuse(413, "the body is larger than " + std::to_string(connection_->options().http_body_bytes_max) + " bytes");
   }
   request_.body.append(bytes);
-  if (!hold_body_bytes(request_.body.size())) return refuse(503, "the server holds too many request bytes");
+  if (!core_->hold_request_bytes(request_.body.size(), held_bytes_))
+    return refuse(503, "the server holds too many request bytes");
   connection_->session().consumed(id_, bytes.size());
   connection_->mark_dirty();
 }
@@ -66,21 +67,13 @@ void Http2Request::end_stream() {
 
 void Http2Request::stream_closed() {
   connection_ = nullptr;
-  (void)hold_body_bytes(0);
+  (void)core_->hold_request_bytes(0, held_bytes_);
   if (exchange_ == nullptr) return;
   const bool whole = done_ && sent_ == output_.size();
   loop_->on_home([exchange = std::move(exchange_), whole] {
     if (!whole) exchange->peer_gone();
     exchange->over();
   });
-}
-
-bool Http2Request::hold_body_bytes(size_t bytes) {
-  const size_t more = bytes - held_bytes_;  // modulo 2^64: fewer work too
-  const size_t before = core_->request_bytes.fetch_add(more, std::memory_order_relaxed);
-  const bool over = bytes > held_bytes_ && before + more > kServerRequestBytesMax;
-  held_bytes_ = bytes;
-  return !over;
 }
 
 void Http2Request::refuse(int status, const std::string& text) {

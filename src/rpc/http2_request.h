@@ -38,7 +38,6 @@ class Http2Request final : public http2::Body, public HttpCarrier, public std::e
   void bytes_taken(HttpExchange* from) override;
   void answer_broken(HttpExchange* from) override;
 
-  bool hold_body_bytes(size_t bytes);
   void refuse(int status, const std::string& text);
   void send_head(int status, const http1::Fields& fields, std::optional<size_t> length);
   void wake();

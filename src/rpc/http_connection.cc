@@ -64,7 +64,7 @@ asio::awaitable<void> HttpConnection::run(std::string first) {
   if (sent && !peer_ended_) co_await linger();
   abort();
   while (!reader_done_) co_await wake_.wait();
-  (void)hold_body_bytes(0);
+  (void)core_->hold_request_bytes(0, held_bytes_);
   loop_->remove(this);
 }
 
@@ -133,7 +133,7 @@ asio::awaitable<bool> HttpConnection::read_request(HttpRequest& request) {
           co_return false;
         }
         request.body.append(parser_.body());
-        if (!hold_body_bytes(request.body.size())) {
+        if (!core_->hold_request_bytes(request.body.size(), held_bytes_)) {
           refuse(503, "the server holds too many request bytes");
           co_return false;
         }
@@ -158,15 +158,6 @@ bool HttpConnection::take_request(HttpRequest& request) {
   for (const auto& [name, value] : head.fields) request.headers.add(name, value);
   loop_->timers().disarm(timer_);
   return true;
-}
-
-// The whole server holds at most kServerRequestBytesMax of requests; false: this one would go over it.
-bool HttpConnection::hold_body_bytes(size_t bytes) {
-  const size_t more = bytes - held_bytes_;  // modulo 2^64: fewer work too
-  const size_t before = core_->request_bytes.fetch_add(more, std::memory_order_relaxed);
-  const bool over = bytes > held_bytes_ && before + more > kServerRequestBytesMax;
-  held_bytes_ = bytes;
-  return !over;
 }
 
 void HttpConnection::refuse(int status, const std::string& text) {
@@ -202,7 +193,7 @@ asio::awaitable<bool> HttpConnection::exchange(HttpRequest request) {
   }
   const std::shared_ptr<HttpExchange> over = std::move(current_);
   current_.reset();
-  (void)hold_body_bytes(0);
+  (void)core_->hold_request_bytes(0, held_bytes_);
   loop_->on_home([over, alive] {
     if (!alive) over->peer_gone();
     over->over();

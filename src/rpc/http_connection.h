@@ -48,7 +48,6 @@ class HttpConnection final : public Connection, public HttpCarrier {
   asio::awaitable<void> linger();
   bool more_input();
   bool take_request(HttpRequest& request);
-  bool hold_body_bytes(size_t bytes);
   void pass_upgraded_bytes();
   void pass_body_bytes();
   void refuse(int status, const std::string& text);

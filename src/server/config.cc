@@ -13,6 +13,7 @@
 
 #include "base/flags.h"
 #include "base/log.h"
+#include "base/split.h"
 #include "server/default_host.h"
 #include "server/version.h"
 
@@ -284,24 +285,14 @@ Status parse_compaction(Config& config) {
   return {};
 }
 
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> out;
-  for (;;) {
-    const size_t at = text.find(separator);
-    out.emplace_back(text.substr(0, at));
-    if (at == std::string_view::npos) return out;
-    text.remove_prefix(at + 1);
-  }
-}
-
 // simple | jwt,sign-method=...,pub-key=...,priv-key=...,ttl=... | "" (nobody can log in)
 Status check_auth_token(const std::string& text) {
   const Status bad = invalid("auth: invalid auth options");
-  const std::vector<std::string> parts = split(text, ',');
+  const std::vector<std::string> parts = base::split(text, ',');
   std::set<std::string> keys;
   std::string method;
   for (size_t i = 1; i < parts.size(); ++i) {
-    const std::vector<std::string> pair = split(parts[i], '=');
+    const std::vector<std::string> pair = base::split(parts[i], '=');
     if (pair.size() != 2 || !keys.insert(pair[0]).second) {
       base::log::error("invalid token option", {{"option", text}});
       return bad;

@@ -104,13 +104,21 @@ base::Result<std::unique_ptr<Node>> Node::open(const Config& config, Environment
   return node;
 }
 
-Status Node::recover(DataDir& data) {
+Status Node::recover_applied() {
   base::Result<uint64_t> index = read_meta_number(backend_, "consistent_index");
   if (!index.ok()) return index.status();
   base::Result<uint64_t> term = read_meta_number(backend_, "term");
   if (!term.ok()) return term.status();
   base::Result<std::optional<std::string>> version = storage::read_row(backend_, Bucket::kMeta, "storageVersion");
   if (!version.ok()) return version.status();
+  consistent_index_ = Index(*index);
+  consistent_term_ = Term(*term);
+  storage_version_ = version->value_or("");
+  return {};
+}
+
+Status Node::recover(DataDir& data) {
+  if (Status applied = recover_applied(); !applied.ok()) return applied;
   base::Result<std::optional<std::string>> conf_row = storage::read_row(backend_, Bucket::kMeta, "confState");
   if (!conf_row.ok()) return conf_row.status();
   raft::ConfState conf_state;
@@ -123,10 +131,7 @@ Status Node::recover(DataDir& data) {
     conf_state.voters = data.snapshot.conf_state.voters;
     conf_state.learners = data.snapshot.conf_state.learners;
   }
-  consistent_index_ = Index(*index);
-  consistent_term_ = Term(*term);
-  storage_version_ = version->value_or("");
-  base::log::info("restore consistentIndex", {{"index", *index}});
+  base::log::info("restore consistentIndex", {{"index", consistent_index_.value()}});
   // Every member of etcd has it from its first start on, whether it knows users or not.
   const base::Result<std::optional<std::string>> auth_revision = storage::read_row(backend_, Bucket::kAuth, "authRevision");
   if (!auth_revision.ok()) return auth_revision.status();
@@ -137,7 +142,7 @@ Status Node::recover(DataDir& data) {
   }
   if (consistent_index_ < data.snapshot.index) {
     return Status(base::Code::kDataLoss,
-                  "the store of " + config_.member_dir() + " ends at entry " + std::to_string(*index) +
+                  "the store of " + config_.member_dir() + " ends at entry " + std::to_string(consistent_index_.value()) +
                       ", before the snapshot of the log at " + std::to_string(data.snapshot.index.value()) +
                       ": the store was damaged or replaced; restore the member from a snapshot, or remove "
                       "its data directory and let it join anew");
@@ -528,16 +533,8 @@ void Node::finish_installing() {
 
 // Everything that is kept in memory, from the rows of the snapshot.
 Status Node::recover_state() {
-  base::Result<uint64_t> index = read_meta_number(backend_, "consistent_index");
-  if (!index.ok()) return index.status();
-  base::Result<uint64_t> term = read_meta_number(backend_, "term");
-  if (!term.ok()) return term.status();
-  base::Result<std::optional<std::string>> version = storage::read_row(backend_, Bucket::kMeta, "storageVersion");
-  if (!version.ok()) return version.status();
-  consistent_index_ = Index(*index);
-  consistent_term_ = Term(*term);
-  storage_version_ = version->value_or("");
-  Status status = membership_.recover();
+  Status status = recover_applied();
+  if (status.ok()) status = membership_.recover();
   if (status.ok()) status = alarms_.recover();
   if (status.ok()) status = leases_->recover();
   if (!status.ok()) return status;

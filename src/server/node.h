@@ -189,6 +189,7 @@ class Node {
 
   struct Installation;
   base::Status recover(DataDir& data);
+  base::Status recover_applied();  // what the store has applied
   base::Status recover_state();
   void read_image();
   void go_on_installing();

@@ -124,6 +124,8 @@ class Process {
   std::vector<Front> fronts_;
   const GrpcMethodMetrics* metrics_of(std::string_view path);
   absl::flat_hash_map<const char*, const GrpcMethodMetrics*> methods_;  // by the path's bytes, which a method has for life
+  const char* last_path_ = nullptr;
+  const GrpcMethodMetrics* last_method_ = nullptr;
   asio::signal_set signals_;
   int stopped_by_ = 0;
   net::WorkerThread disk_worker_, helper_worker_;  // last: what they are at ends before anything above goes
@@ -237,8 +239,11 @@ Status Process::open() {
 
 // `path` is the server's own copy: its address is as good as its text.
 const GrpcMethodMetrics* Process::metrics_of(std::string_view path) {
+  if (path.data() == last_path_) return last_method_;  // a call asks at its begin and its end
   const auto [known, fresh] = methods_.try_emplace(path.data(), nullptr);
   if (fresh) known->second = metrics_.grpc_method(path);
+  last_path_ = path.data();
+  last_method_ = known->second;
   return known->second;
 }
 

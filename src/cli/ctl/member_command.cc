@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "base/flags.h"
+#include "base/split.h"
 #include "cli/ctl/commands.h"
 #include "cli/ctl/requests.h"
 #include "cli/ctl/session.h"
@@ -56,16 +57,6 @@ struct ChangeOptions {
   bool learner = false;
 };
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> out;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t comma = std::min(text.find(',', at), text.size());
-    out.push_back(text.substr(at, comma - at));
-    at = comma + 1;
-  }
-  return out;
-}
-
 // The one argument of remove, update and promote.
 Exit read_member_id(const Invocation& invocation, uint64_t& id) {
   if (invocation.arguments.size() != 1) return fail(kExitBadArguments, "member ID is not provided");
@@ -80,7 +71,7 @@ Exit read_member_id(const Invocation& invocation, uint64_t& id) {
 // The client looks at the URLs before it sends them.
 Exit read_peer_urls(const ChangeOptions& options, std::vector<std::string>& urls) {
   if (options.peer_urls.empty()) return fail(kExitBadArguments, "member peer urls not provided");
-  urls = split(options.peer_urls);
+  urls = base::split(options.peer_urls, ',');
   return Exit();
 }
 Exit check_urls(const std::vector<std::string>& urls) {

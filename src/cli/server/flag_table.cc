@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/flags.h"
+#include "base/split.h"
 
 namespace cli {
 namespace {
@@ -49,16 +50,6 @@ FileProblem mismatch(const FileValue& value, bool wants_number = false) {
 FileProblem problem(const Status& status) {
   if (status.ok()) return {};
   return {FileProblem::Kind::kOther, std::string(status.text())};
-}
-
-std::vector<std::string> split(std::string_view text) {
-  std::vector<std::string> out;
-  for (;;) {
-    const size_t comma = text.find(',');
-    out.emplace_back(text.substr(0, comma));
-    if (comma == std::string_view::npos) return out;
-    text.remove_prefix(comma + 1);
-  }
 }
 
 template <auto... Path>
@@ -198,7 +189,7 @@ FileProblem list_from_file(Config& config, const FileValue& value) {
 template <auto... Path>
 constexpr Binding list_field() {
   return {[](Config& config, std::string_view word) {
-            field<Path...>(config) = split(word);
+            field<Path...>(config) = base::split(word, ',');
             return Status();
           },
           list_from_file<Path...>, "[]string"};
@@ -208,7 +199,7 @@ constexpr Binding list_field() {
 template <auto... Path>
 constexpr Binding unique_list_field() {
   return {[](Config& config, std::string_view word) {
-            std::vector<std::string> list = split(word);
+            std::vector<std::string> list = base::split(word, ',');
             std::sort(list.begin(), list.end());
             list.erase(std::unique(list.begin(), list.end()), list.end());
             field<Path...>(config) = std::move(list);
@@ -218,7 +209,7 @@ constexpr Binding unique_list_field() {
 }
 
 Status set_host_whitelist(Config& config, std::string_view word) {
-  const std::vector<std::string> names = split(word);
+  const std::vector<std::string> names = base::split(word, ',');
   config.host_whitelist = {names.begin(), names.end()};
   return {};
 }
@@ -273,7 +264,7 @@ Status set_fallback(Config& config, std::string_view word) {
 
 // The stages are checked; none is used.
 Status set_v2_deprecation(Config&, std::string_view word) {
-  for (const std::string& stage : split(word)) {
+  for (const std::string& stage : base::split(word, ',')) {
     if (stage != "write-only" && stage != "write-only-skip-check" && stage != "write-only-drop-data" && stage != "gone") {
       return invalid("invalid value " + quote(stage));
     }
@@ -622,8 +613,8 @@ constexpr ServerFlag kFeatures[] = {
 
 constexpr ServerFlag kUnsafe[] = {
     {"force-new-cluster", "force-new-cluster", " 'false'",
-     "Start as the only member of a new cluster, with the data that is there.",
-     Part::kHere, switch_field<&C::force_new_cluster>()},
+     "Start as the only member of a new cluster, with the data that is there.", Part::kHere,
+     switch_field<&C::force_new_cluster>()},
     {"unsafe-no-fsync", "unsafe-no-fsync", " 'false'", "Never wait for the disk. A crash then loses acknowledged data.",
      Part::kHere, switch_field<&C::unsafe_no_fsync>()},
 };

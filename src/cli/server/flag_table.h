@@ -48,7 +48,6 @@ enum class Part {
   kTracing,
   kDowngrade,
   kMetricsListener,
-  kSnapshots,
 };
 // The part's name if this version does not have it; the whole list of what is missing is in flag_table.cc.
 std::optional<std::string_view> missing_part(Part part);

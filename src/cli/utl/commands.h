@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "cli/command.h"
@@ -16,6 +17,8 @@ struct GlobalFlags {
 const GlobalFlags& global_flags(const Command& command);
 // What --write-out says; for commands that etcdctl has, too, whose global flags are others.
 std::string write_out(Command& command);
+// Whether --write-out may be that.
+bool is_format(std::string_view text);
 
 std::unique_ptr<Command> make_check_command();
 std::unique_ptr<Command> make_defrag_command();

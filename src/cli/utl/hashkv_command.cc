@@ -41,8 +41,7 @@ std::string wrong_arguments(const Command&, const std::vector<std::string>& argu
 
 Exit run(const Invocation& invocation, int64_t revision) {
   const std::string& format = global_flags(invocation.command).write_out;
-  const bool known = format == "simple" || format == "table" || format == "fields" || format == "json" || format == "protobuf";
-  if (!known) return fail(kExitBadFeature, "unsupported output format");
+  if (!is_format(format)) return fail(kExitBadFeature, "unsupported output format");
   io::RealDisk disk;
   const base::Result<mvcc::KeyHash> hash = server::hash_of_file(disk, invocation.arguments[0], revision,
                                                                 wait_for_lock(global_flags(invocation.command).lock_timeout));

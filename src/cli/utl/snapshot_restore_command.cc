@@ -2,6 +2,7 @@
 
 #include <ostream>
 
+#include "base/split.h"
 #include "cli/utl/commands.h"
 #include "io/real_disk.h"
 #include "server/restore.h"
@@ -22,16 +23,6 @@ struct RestoreFlags {
   uint64_t initial_memory_map_bytes = kInitialMemoryMapBytes;
   uint64_t bump_revision = 0;
 };
-
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> out;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t comma = std::min(text.find(',', at), text.size());
-    out.push_back(text.substr(at, comma - at));
-    at = comma + 1;
-  }
-  return out;
-}
 
 // A line that is written over, for people who watch.
 server::RestoreProgress progress_bar(std::ostream& err) {
@@ -55,7 +46,7 @@ Exit run(const Invocation& invocation, const RestoreFlags& flags) {
   options.data_dir = flags.data_dir.empty() ? flags.name + ".etcd" : flags.data_dir;
   while (options.data_dir.size() > 1 && options.data_dir.back() == '/') options.data_dir.pop_back();
   options.wal_dir = flags.wal_dir.empty() ? options.data_dir + "/member/wal" : flags.wal_dir;
-  options.peer_urls = split(flags.peer_urls);
+  options.peer_urls = base::split(flags.peer_urls, ',');
   options.initial_cluster = flags.initial_cluster;
   options.initial_cluster_token = flags.initial_cluster_token;
   options.skip_hash_check = flags.skip_hash_check;

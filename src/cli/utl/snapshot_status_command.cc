@@ -46,8 +46,7 @@ Exit run(const Invocation& invocation) {
   if (base::Result<io::FileInfo> info = disk.stat(path); !info.ok()) {
     return fail(kExitError, std::string(info.status().text()));
   }
-  const bool known = format == "simple" || format == "table" || format == "fields" || format == "json" || format == "protobuf";
-  if (!known) return fail(kExitBadFeature, "unsupported output format");
+  if (!is_format(format)) return fail(kExitBadFeature, "unsupported output format");
   base::Result<server::SnapshotFileStatus> status = server::snapshot_file_status(disk, path);
   if (!status.ok()) return fail(kExitError, std::string(status.status().text()));
   if (format == "protobuf") return fail(kExitBadFeature, "protobuf not supported as output format");

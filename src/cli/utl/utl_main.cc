@@ -13,6 +13,10 @@ const GlobalFlags& global_flags(const Command& command) { return *static_cast<co
 
 std::string write_out(Command& command) { return find_flag(command.visible_flags(), "write-out")->text(); }
 
+bool is_format(std::string_view text) {
+  return text == "simple" || text == "table" || text == "fields" || text == "json" || text == "protobuf";
+}
+
 std::unique_ptr<Command> make_utl_commands() {
   auto root = std::make_unique<Command>("etcdutl", "Works on the files of members that do not run.");
   auto flags = std::make_shared<GlobalFlags>();
