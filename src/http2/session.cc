@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <unordered_map>
 #include <vector>
 
 #include "base/verify.h"
@@ -23,6 +22,7 @@ namespace {
 
 // Enough for what rpc sends (a handful of fields); longer lists go to the heap.
 constexpr size_t kInlineFields = 16;
+constexpr StreamId kNoStream = -1;
 
 class FieldList {
  public:
@@ -117,7 +117,7 @@ class Session::Impl {
   // What came on the stream is not HTTP/2: it is reset, and hears of nothing more but its end.
   void refuse(StreamId id) {
     malformed.push_back(id);
-    if (last_id == id) remember(-1, nullptr);
+    if (last_id == id) remember(kNoStream, nullptr);
     (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR);
   }
 
@@ -130,21 +130,41 @@ class Session::Impl {
   bool block_complete(StreamId id, bool end) {
     if (!fields.complete(end)) return false;
     if (end) return !fields.content_length().value_or(0) && body_within_promise(id, 0, true);
-    if (fields.content_length()) promised[id] = *fields.content_length();
+    if (fields.content_length()) promise(id, *fields.content_length());
     return true;
+  }
+  // Bytes of a body still to come. Ids of new streams rise, and most bodies end soon, so the list is short and in order.
+  struct Promise {
+    StreamId id;
+    uint64_t left;
+  };
+  void promise(StreamId id, uint64_t bytes) {
+    release(id);
+    promised.insert(promise_of(id), Promise{id, bytes});
+  }
+  std::vector<Promise>::iterator promise_of(StreamId id) {
+    return std::lower_bound(promised.begin(), promised.end(), id,
+                            [](const Promise& one, StreamId other) { return one.id < other; });
+  }
+  void release(StreamId id) {
+    if (promised.empty()) return;
+    if (const auto found = promise_of(id); found != promised.end() && found->id == id) promised.erase(found);
   }
   // Counts bytes of a body against its content-length. False: more came, or at the end less.
   bool body_within_promise(StreamId id, size_t size, bool end) {
     if (promised.empty()) return true;
-    const auto found = promised.find(id);
-    if (found == promised.end()) return true;
-    if (size > found->second) return false;
-    found->second -= size;
-    return !end || found->second == 0;
+    const auto found = promise_of(id);
+    if (found == promised.end() || found->id != id) return true;
+    if (size > found->left) return false;
+    found->left -= size;
+    if (!end) return true;
+    const bool whole = found->left == 0;
+    promised.erase(found);
+    return whole;
   }
   void forget(StreamId id) {
-    if (last_id == id) remember(-1, nullptr);
-    if (!promised.empty()) promised.erase(id);
+    if (last_id == id) remember(kNoStream, nullptr);
+    release(id);
     if (!malformed.empty()) std::erase(malformed, id);
   }
 
@@ -171,12 +191,12 @@ class Session::Impl {
   const char* broken_why = "";
   std::string* out = nullptr;
   size_t out_max = 0;
-  StreamId last_id = -1;  // the stream of the last event, so that most callbacks need no lookup
+  StreamId last_id = kNoStream;  // the stream of the last event, so that most callbacks need no lookup
   void* last_stream = nullptr;
   size_t header_list_bytes = 0;
-  FieldCheck fields;                                // of the block under way
-  std::unordered_map<StreamId, uint64_t> promised;  // bytes still to come on streams with a content-length: none of gRPC's
-  std::vector<StreamId> malformed;                  // being reset for it
+  FieldCheck fields;                // of the block under way
+  std::vector<Promise> promised;    // of streams with a content-length
+  std::vector<StreamId> malformed;  // being reset for it
 };
 
 struct Callbacks {

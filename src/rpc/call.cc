@@ -77,8 +77,8 @@ void Call::begin(GrpcConnection* connection, http2::StreamId id, PeerInfo* peer)
 void Call::header(std::string_view name, std::string_view value) {
   if (phase_ != Phase::kHeaders) return;  // Trailers of a request mean nothing to gRPC.
   if (name[0] == ':') {
-    if (name == ":path") path_.assign(value);
-    if (name == ":authority") authority_.assign(value);
+    if (name == ":path") path_.append(value);  // Both came empty, and a malformed block has none twice.
+    if (name == ":authority") authority_.append(value);
     if (name == ":method" && value != "POST") verb_.assign(value);
     return;
   }
@@ -187,7 +187,7 @@ void Call::begin_http() {
 
 void Call::dispatch() {
   loop_->counters.streams.fetch_add(1, std::memory_order_relaxed);
-  method_ = connection_->core().registry.find(path_);
+  method_ = connection_->find_method(path_);
   if (method_ == nullptr) {
     end_with(Status(Code::kUnimplemented, connection_->core().registry.unknown_text(path_)));
     return;

@@ -38,6 +38,11 @@ class GrpcConnection final : public Connection, private http2::Events {
   // --- for Call
   http2::Session& session() { return session_; }
   ServerCore& core() { return *core_; }
+  // As Registry::find; most calls of a connection are of the method of the one before.
+  const Method* find_method(std::string_view path) {
+    if (last_method_ == nullptr || last_method_->path != path) last_method_ = core_->registry.find(path);
+    return last_method_;
+  }
   const ServerOptions& options() const { return *options_; }
   bool is_tls() const { return stream_->is_tls(); }
   void mark_dirty();
@@ -70,6 +75,7 @@ class GrpcConnection final : public Connection, private http2::Events {
   const std::shared_ptr<const ServerOptions> options_;
   const std::unique_ptr<net::Stream> stream_;
   PeerInfo* peer_;
+  const Method* last_method_ = nullptr;
   http2::Session session_;
   std::vector<Call*> calls_;       // open streams
   std::deque<Call*> wait_credit_;  // large requests that wait for a reservation

@@ -110,10 +110,10 @@ void Http2Request::answer(HttpExchange* from, HttpResponse response) {
   if (body && !response.chunked) length = response.body.size();
   if (body && !head_only_) {
     output_ = std::move(response.body);
-    if (response.chunked) trailer_texts_ = wire_fields(response.trailers.fields());
+    if (response.chunked) trailer_texts_ = wire_fields(response.trailers.copy());
     trailers_ = headers_of(trailer_texts_);
   }
-  send_head(response.status, response.headers.fields(), length);
+  send_head(response.status, response.headers.copy(), length);
 }
 
 void Http2Request::answer_head(HttpExchange* from, int status, http1::Fields fields) {

@@ -276,7 +276,7 @@ asio::awaitable<void> HttpConnection::linger() {
 
 void HttpConnection::answer(HttpExchange* from, HttpResponse response) {
   if (from != current_.get() || closed_) return;
-  http1::Fields fields = response.headers.fields();
+  http1::Fields fields = response.headers.copy();
   fields.emplace_back("Date", http1::http_date(loop_->clock().unix_ns() / 1000000000));
   keep_alive_ = keep_alive_ && !draining_;
   const bool body = may_have_body(response.status);
@@ -286,7 +286,7 @@ void HttpConnection::answer(HttpExchange* from, HttpResponse response) {
   if (body && !head_only()) {
     if (chunked) {
       http1::append_chunk(response.body, output_);
-      http1::append_last_chunk(output_, response.trailers.fields());
+      http1::append_last_chunk(output_, response.trailers.copy());
     } else {
       output_ += response.body;
     }

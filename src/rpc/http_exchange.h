@@ -64,7 +64,7 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
     if (stage_ != Stage::kNothing) return;
     stage_ = Stage::kBegun;
     const auto self = shared_from_this();
-    loop_->on_owner([self, status, fields = headers.fields()]() mutable {
+    loop_->on_owner([self, status, fields = headers.copy()]() mutable {
       self->carrier_->answer_head(self.get(), status, std::move(fields));
     });
   }
@@ -104,7 +104,7 @@ class HttpExchange final : public HttpCall, public std::enable_shared_from_this<
     stage_ = Stage::kUpgraded;
     const auto self = shared_from_this();
     loop_->on_owner(
-        [self, fields = headers.fields()]() mutable { self->carrier_->answer_upgrade(self.get(), std::move(fields)); });
+        [self, fields = headers.copy()]() mutable { self->carrier_->answer_upgrade(self.get(), std::move(fields)); });
   }
 
   asio::awaitable<std::optional<std::string>> read() override {

@@ -127,9 +127,13 @@ void Metrics::record_range(bool good, base::Duration took) {
 }
 
 void Metrics::record_request(std::string_view type, bool good, base::Duration took) {
-  base::metrics::Histogram*& row = request_[{type, good}];
-  if (row == nullptr) row = &request_duration.with({std::string(type), good ? "true" : "false"});
-  row->observe_ns(took.count());
+  // Nearly every request is of the kind of the one before.
+  if (last_request_ == request_.end() || last_request_->first.first != type || last_request_->first.second != good) {
+    last_request_ = request_.try_emplace({type, good}, nullptr).first;
+    base::metrics::Histogram*& row = last_request_->second;
+    if (row == nullptr) row = &request_duration.with({std::string(type), good ? "true" : "false"});
+  }
+  last_request_->second->observe_ns(took.count());
 }
 
 void Metrics::record_client_request(std::string_view kind, std::string_view client_api_version) {

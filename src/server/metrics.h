@@ -232,6 +232,7 @@ struct Metrics {
   std::unordered_map<std::string, GrpcMethodMetrics> grpc_methods_;
   base::metrics::Histogram* range_[2] = {};
   std::map<std::pair<std::string_view, bool>, base::metrics::Histogram*> request_;
+  decltype(request_)::iterator last_request_ = request_.end();
   base::metrics::Counter* last_client_ = nullptr;
   std::string last_client_kind_, last_client_version_;
 };

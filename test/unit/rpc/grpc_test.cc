@@ -72,7 +72,7 @@ TEST_CASE("rpc: a unary call carries request, metadata, deadline and answer") {
     std::optional<base::Instant> deadline;
     std::string path, peer;
     server->add_unary("/t.T/Echo", [&](rpc::UnaryCall call) {
-      seen = call.context().metadata->fields();
+      seen = call.context().metadata->copy();
       deadline = call.context().deadline;
       path = call.context().path;
       peer = call.context().peer;
