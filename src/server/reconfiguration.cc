@@ -273,28 +273,43 @@ void Reconfiguration::move_leader(NodeId to, base::Duration timeout, Done done) 
   if (!node_.is_leader()) return done(errors::not_leader());
   const Member* member = node_.membership().find(to);
   if (member == nullptr || member->is_learner) return done(errors::bad_leader_transferee());
+  transfer(to, timeout, false, std::move(done));
+}
+
+// A leadership on its way to another member.
+struct Reconfiguration::Transfer {
+  NodeId to;
+  base::Instant began, deadline;
+  bool leaving;  // this member stops when it is done
+  Done done;
+};
+
+void Reconfiguration::transfer(NodeId to, base::Duration timeout, bool leaving, Done done) {
   base::log::info("leadership transfer starting", {{"local-member-id", base::hex(node_.id().value())},
                                                    {"current-leader-member-id", base::hex(node_.leader().value())},
                                                    {"transferee-member-id", base::hex(to.value())}});
   const base::Instant now = node_.environment().loop.clock().now();
   node_.driver().transfer_leader(to);
-  wait_for_leader(node_.id(), to, now, now + timeout, std::move(done));
+  wait_for_leader(std::make_shared<Transfer>(Transfer{to, now, now + timeout, leaving, std::move(done)}));
 }
 
-void Reconfiguration::wait_for_leader(NodeId old_leader, NodeId to, base::Instant began, base::Instant deadline, Done done) {
+void Reconfiguration::wait_for_leader(std::shared_ptr<Transfer> transfer) {
   base::Loop& loop = node_.environment().loop;
-  if (node_.leader() == to) {
+  const NodeId leader = node_.leader();
+  const bool another = leader != base::kNoNode && leader != node_.id();
+  if (leader == transfer->to || (transfer->leaving && another)) {
+    const base::Duration took = loop.clock().now() - transfer->began;
     base::log::info("leadership transfer finished", {{"local-member-id", base::hex(node_.id().value())},
-                                                     {"old-leader-member-id", base::hex(old_leader.value())},
-                                                     {"new-leader-member-id", base::hex(to.value())},
-                                                     base::log::Field::duration("took", (loop.clock().now() - began).count())});
-    return done(Status());
+                                                     {"old-leader-member-id", base::hex(node_.id().value())},
+                                                     {"new-leader-member-id", base::hex(leader.value())},
+                                                     base::log::Field::duration("took", took.count())});
+    return transfer->done(Status());
   }
-  if (loop.clock().now() >= deadline) return done(errors::timeout_leader_transfer());
+  if (loop.clock().now() >= transfer->deadline) return transfer->done(errors::timeout_leader_transfer());
+  if (transfer->leaving && !node_.environment().peers->active_since(transfer->to)) return transfer->done(errors::unhealthy());
   // A leader is known a round trip after the transfer began; a look each millisecond is for seconds at most.
-  loop.after(std::chrono::milliseconds(1), [this, old_leader, to, began, deadline, done = std::move(done)]() mutable {
-    wait_for_leader(old_leader, to, began, deadline, std::move(done));
-  });
+  loop.after(std::chrono::milliseconds(1),
+             [this, transfer = std::move(transfer)]() mutable { wait_for_leader(std::move(transfer)); });
 }
 
 void Reconfiguration::hand_over(Done done) {
@@ -316,7 +331,7 @@ void Reconfiguration::hand_over(Done done) {
     }
   }
   if (longest == base::kNoNode) return done(errors::unhealthy());
-  move_leader(longest, node_.request_timeout(), std::move(done));
+  transfer(longest, node_.request_timeout(), true, std::move(done));
 }
 
 }  // namespace server

@@ -46,15 +46,18 @@ class Reconfiguration {
   void promote_as_leader(base::NodeId id, base::Instant deadline, Done done);
   // Hands leadership to a voter; done when it leads. Errors: not leader, bad leader transferee, and a timeout.
   void move_leader(base::NodeId to, base::Duration timeout, Done done);
-  // Before a graceful stop: to the voter that was connected longest. Ok where there is nothing to hand over.
+  // Before a graceful stop: to the voter that was connected longest. Ok where there is nothing to hand over, and when another
+  // took it. Unhealthy as soon as that voter is gone too: a cluster that stops as a whole does not wait for itself.
   void hand_over(Done done);
 
  private:
   struct Promotion;
+  struct Transfer;
   void propose(raft::ConfChange change, Done done, Gone gone);
   void ask_leader(std::shared_ptr<Promotion> promotion);
   void ask_leader_again(std::shared_ptr<Promotion> promotion);
-  void wait_for_leader(base::NodeId old_leader, base::NodeId to, base::Instant began, base::Instant deadline, Done done);
+  void transfer(base::NodeId to, base::Duration timeout, bool leaving, Done done);
+  void wait_for_leader(std::shared_ptr<Transfer> transfer);
   base::Status check_add(const Member& member) const;
   base::Status check_remove(base::NodeId id) const;
   base::Status check_promote(base::NodeId id) const;

@@ -124,3 +124,26 @@ TEST_CASE("failover: while the leadership is handed over every request is answer
     CHECK(trial.done == trial.sent);
   }
 }
+
+TEST_CASE("failover: a leader that stops while the others do does not wait for one of them to lead") {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    CAPTURE(seed);
+    Trial trial(seed);
+    Machine& leader = *trial.cluster.leader();
+    bool over = false, refused = false;
+    trial.at(leader, [&](server::Node& node) {
+      node.reconfiguration().hand_over([&](const base::Status& done) {
+        over = true;
+        refused = !done.ok();
+      });
+    });
+    const base::Instant stopped = trial.cluster.world().now();
+    trial.cluster.world().run_for(static_cast<int64_t>(seed) * 100us);  // The transfer is under way, further each time.
+    for (const auto& machine : trial.cluster.machines()) {
+      if (machine.get() != &leader) machine->kill();
+    }
+    REQUIRE(trial.cluster.world().run_while_not(kPatience, [&] { return over; }));
+    CHECK(trial.cluster.world().now() - stopped < 1s);
+    CHECK((refused || trial.cluster.leader() != &leader));
+  }
+}
