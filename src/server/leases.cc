@@ -161,6 +161,7 @@ Outcome Leases::checkpoint(std::string_view body) {
 void Leases::on_leading() {
   const auto extend = std::chrono::milliseconds(node_.config().election_ms);
   lessor_.promote(node_.environment().loop.clock().now(), extend);
+  stood_still_ = false;
   end_waits(leader_waits_, Status());
   arm();
 }
@@ -191,7 +192,12 @@ void Leases::on_applied() {
   }
 }
 
-void Leases::expire_waits(Instant now) {
+void Leases::tick(Instant now) {
+  if (last_tick_ != Instant() && now - last_tick_ > kTicksMissedMax * std::chrono::milliseconds(node_.config().heartbeat_ms)) {
+    stood_still_ = true;
+    stood_still_at_ = now;
+  }
+  last_tick_ = now;
   const auto expire = [now](std::vector<Wait>& waits, const Status& status) {
     if (waits.empty()) return;
     std::vector<Wait> all;
@@ -234,6 +240,22 @@ void Leases::wait_applied(GoOn go_on) {
   add_wait(applied_waits_, {committed, node_.environment().loop.clock().now() + kAppliedWaitMax, std::move(go_on)});
 }
 
+bool Leases::leadership_in_doubt() const {
+  const base::Duration span = node_.environment().loop.clock().now() - last_tick_;
+  return stood_still_ || span > kTicksMissedMax * std::chrono::milliseconds(node_.config().heartbeat_ms);
+}
+
+// etcd's ensureLeadership. A read that comes back may have been confirmed by another leader: then we are no longer it.
+void Leases::ensure_leading(GoOn go_on) {
+  if (!leadership_in_doubt()) return go_on(Status());
+  const Instant asked = node_.environment().loop.clock().now();
+  node_.linearizable_barrier([this, asked, go_on = std::move(go_on)](const Status& read) {
+    if (!read.ok() || !may_work() || !node_.driver().leads()) return go_on(errors::not_primary());
+    if (stood_still_at_ <= asked) stood_still_ = false;
+    go_on(Status());
+  });
+}
+
 // For as long as any request waits. Alone, a leader other than us cannot come.
 void Leases::wait_leader(GoOn go_on) {
   add_wait(leader_waits_, {base::Index(0), node_.environment().loop.clock().now() + node_.request_timeout(), std::move(go_on)});
@@ -243,7 +265,8 @@ void Leases::wait_leader(GoOn go_on) {
 
 std::optional<Result<int64_t>> Leases::renew_now(LeaseId id) {
   if (FAILPOINT_ARMED(beforeCheckpointInLeaseRenew)) return std::nullopt;  // It may hold up the renewal alone.
-  if (!may_work() || !fast_keep_alive_ || !lessor_.exists(id) || lessor_.renewal_needs_checkpoint(id)) return std::nullopt;
+  if (!may_work() || leadership_in_doubt() || !fast_keep_alive_) return std::nullopt;
+  if (!lessor_.exists(id) || lessor_.renewal_needs_checkpoint(id)) return std::nullopt;
   Result<int64_t> ttl = lessor_.renew(id, node_.environment().loop.clock().now());
   if (!ttl.ok() && ttl.status().code() == Code::kAborted) return std::nullopt;
   if (ttl.ok()) renewed();
@@ -273,9 +296,10 @@ void Leases::renew_until(LeaseId id, Instant deadline, Renewed done) {
   if (std::optional<Result<int64_t>> now = renew_now(id)) return done(std::move(*now));
   if (may_work()) {
     return renew_here(id, [this, id, deadline, done = std::move(done)](Result<int64_t> ttl) {
-      // We no longer lead: whoever does is asked.
-      if (!ttl.ok() && ttl.status().code() == Code::kFailedPrecondition) return renew_until(id, deadline, done);
-      done(std::move(ttl));
+      if (ttl.ok() || ttl.status().code() != Code::kFailedPrecondition) return done(std::move(ttl));
+      // We no longer lead, or do not know: whoever does is asked.
+      if (!may_work()) return renew_until(id, deadline, done);
+      ask_again(deadline, done, [this, id, deadline, done] { renew_until(id, deadline, done); });
     });
   }
   if (node_.leader() != base::kNoNode && node_.leader() != node_.id()) {
@@ -316,12 +340,15 @@ void Leases::ask_leader(std::string path, std::string body, std::function<void(R
 }
 
 void Leases::renew_here(LeaseId id, Renewed done) {
-  wait_applied([this, id, done = std::move(done)](const Status& applied) {
-    if (!applied.ok()) return done(applied);
-    if (!lessor_.is_primary()) return done(errors::not_primary());
-    base::failpoint::Gate gate;  // this renewal's own
-    const auto go_on = [this, id, done] { checkpoint_and_finish(id, done); };
-    if (FAILPOINT_PASS(beforeCheckpointInLeaseRenew, gate, node_.environment().loop, go_on)) go_on();
+  ensure_leading([this, id, done = std::move(done)](const Status& leads) {
+    if (!leads.ok()) return done(leads);
+    wait_applied([this, id, done](const Status& applied) {
+      if (!applied.ok()) return done(applied);
+      if (!lessor_.is_primary()) return done(errors::not_primary());
+      base::failpoint::Gate gate;  // this renewal's own
+      const auto go_on = [this, id, done] { checkpoint_and_finish(id, done); };
+      if (FAILPOINT_PASS(beforeCheckpointInLeaseRenew, gate, node_.environment().loop, go_on)) go_on();
+    });
   });
 }
 
@@ -422,7 +449,8 @@ void Leases::arm() {
 void Leases::scan() {
   if (!may_work()) return;
   last_scan_ = node_.environment().loop.clock().now();
-  if (!checkpoint_in_flight_) propose_checkpoints(last_scan_);
+  // What another leader would be told of the time that is left is older than what it knows.
+  if (!checkpoint_in_flight_ && node_.driver().leads()) propose_checkpoints(last_scan_);
   if (last_scan_ >= paused_until_) revoke_expired(last_scan_);
   arm();
 }

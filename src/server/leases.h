@@ -37,6 +37,8 @@ class Leases final : public mvcc::LeaseHooks {
   static constexpr size_t kCheckpointsPerEntryMax = 1000;
   static constexpr base::Duration kAppliedWaitMax = std::chrono::seconds(1);
   static constexpr size_t kWaitsMax = 100'000;
+  // A member that misses so many ticks has stood still.
+  static constexpr int kTicksMissedMax = 3;
   // Between two questions to a leader that does not answer as one; for one question.
   static constexpr base::Duration kAskLeaderPause = std::chrono::milliseconds(50);
   static constexpr base::Duration kAskLeaderTimeout = std::chrono::seconds(2);
@@ -63,7 +65,7 @@ class Leases final : public mvcc::LeaseHooks {
   void on_following();  // somebody else leads, or nobody
   void on_cluster_version();
   void on_applied();
-  void expire_waits(base::Instant now);
+  void tick(base::Instant now);  // of raft's clock
   void stop();
 
   // --- questions for the primary --------------------------------------------------------------------------------------------
@@ -103,6 +105,9 @@ class Leases final : public mvcc::LeaseHooks {
   void ask_leader(std::string path, std::string body, std::function<void(base::Result<std::string>)> done);
   template <class Done>
   void ask_again(base::Instant deadline, const Done& done, std::function<void()> again);
+  // We may have stood still for so long that somebody else leads by now: nothing is promised before a quorum says no.
+  bool leadership_in_doubt() const;
+  void ensure_leading(GoOn go_on);
   void wait_applied(GoOn go_on);
   void wait_leader(GoOn go_on);
   void add_wait(std::vector<Wait>& waits, Wait wait);
@@ -127,6 +132,8 @@ class Leases final : public mvcc::LeaseHooks {
   bool backlog_ = false;  // the last scan left leases that are over
   base::Instant paused_until_{}, last_scan_{}, timer_at_{};
   base::TimerId timer_ = base::kNoTimer;
+  base::Instant last_tick_{}, stood_still_at_{};
+  bool stood_still_ = false;  // and no quorum has confirmed us since
 
   std::vector<Wait> applied_waits_, leader_waits_;
   absl::flat_hash_map<base::LeaseId, std::vector<GoOn>> revoke_waits_;  // renewals of leases that are over

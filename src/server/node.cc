@@ -204,6 +204,7 @@ void Node::tick() {
   tick_timer_ = environment_.loop.at(next_tick_, [this] { tick(); });
   driver_->tick();
   expire_waits(now);
+  leases_->tick(now);
   leader_guard_->tick(now, leader() != base::kNoNode);
 }
 
@@ -230,7 +231,6 @@ void Node::expire_waits(base::Instant now) {
   conf_change_waiters_.expire(now, reason);
   conf_change_waiters_.drop_abandoned(errors::timeout());
   reads_.expire(now, errors::timeout());
-  leases_->expire_waits(now);
 }
 
 void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter) {

@@ -337,6 +337,7 @@ void Machine::take_snapshot(wire::RaftMessage message, std::string database, std
 
 Cluster::Cluster(uint64_t seed, size_t members, bool varied) : varied_(varied), world_(seed), network_(world_) {
   base::set_stop_hook_for_test(throw_stopped);
+  network_.set_on_sent([this](NodeId from, const wire::RaftMessage& message) { sent(from, message); });
   world_.set_on_stopped([this](World::Owner owner, const MemberStopped& stopped) { on_stopped(owner, stopped); });
   std::string initial;
   for (size_t i = 0; i < members; ++i) initial += (i > 0 ? ",m" : "m") + std::to_string(i) + "=" + url_of(i);
@@ -380,6 +381,14 @@ void Cluster::on_stopped(World::Owner owner, const MemberStopped& stopped) {
     return machine->kill();
   }
   fail(std::string("stopped outside of a member: ") + stopped.what());
+}
+
+void Cluster::sent(NodeId from, const wire::RaftMessage& message) {
+  Machine* machine = by_id(from);
+  if (machine == nullptr || !machine->up()) return;
+  const RaftWatch::Sender sender{from, machine->node().committed_index(), machine->node().applied_index()};
+  if (std::string wrong = raft_watch_.sent(sender, message); !wrong.empty()) fail(wrong);
+  if (on_sent_) on_sent_(from, message);
 }
 
 Machine* Cluster::leader() {

@@ -18,6 +18,7 @@
 #include "server/pages.h"
 #include "sim/network.h"
 #include "sim/oracle.h"
+#include "sim/raft_watch.h"
 #include "sim/world.h"
 
 namespace sim {
@@ -134,6 +135,9 @@ class Cluster {
   using Done = std::function<void(Answer)>;
   void call(Machine& machine, std::function<void(server::Node&, Reply)> what, base::Duration timeout, Done done);
 
+  // Told of each message between members, after the checks.
+  void set_on_sent(Network::OnSent callback) { on_sent_ = std::move(callback); }
+
   // Something that must not be; the run ends as failed. The first counts.
   void fail(const std::string& what);
   const std::string& failure() const { return failure_; }
@@ -144,11 +148,14 @@ class Cluster {
 
  private:
   void on_stopped(World::Owner owner, const MemberStopped& stopped);
+  void sent(base::NodeId from, const wire::RaftMessage& message);
 
   const bool varied_;
   World world_;
   Network network_;
   Oracle oracle_;
+  RaftWatch raft_watch_;
+  Network::OnSent on_sent_;
   std::vector<std::unique_ptr<Machine>> machines_;
   std::string failure_;
   std::vector<std::string> story_;

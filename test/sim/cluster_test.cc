@@ -13,6 +13,9 @@
 
 namespace {
 
+// Two hours of virtual time.
+constexpr uint64_t kSeedsOfACheck = 135;
+
 uint64_t number(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
@@ -46,7 +49,7 @@ TEST_CASE("cluster: every promise is kept, whatever happens to members, disks an
   base::log::set_level(base::log::Level::kPanic);
   const uint64_t one = number("SEED", 0);
   const uint64_t first = one != 0 ? one : number("FROM", 1);
-  const uint64_t count = one != 0 ? 1 : number("SEEDS", 40);
+  const uint64_t count = one != 0 ? 1 : number("SEEDS", kSeedsOfACheck);
   if (one != 0 && std::getenv("LOG") != nullptr) base::log::set_level(base::log::Level::kInfo);
   sim::Verdict total;
   const auto began = std::chrono::steady_clock::now();
@@ -70,11 +73,12 @@ TEST_CASE("cluster: every promise is kept, whatever happens to members, disks an
     }
     CHECK_MESSAGE(verdict.failure.empty(), sim::describe(plan), ": ", verdict.failure);
   }
-  if (std::getenv("SEEDS") == nullptr) return;
+  if (one != 0) return;
   const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   const double simulated = std::chrono::duration<double>(total.simulated).count();
   std::cout << count << " seeds from " << first << ": " << simulated << " s simulated in " << took << " s, " << simulated / took
             << " times real time; " << total.steps << " steps, " << total.ok << " calls ok, " << total.unknown << " unknown\n";
+  if (std::getenv("SEEDS") == nullptr) return;
   for (const auto& [name, times] : sim::probes()) std::cout << "  " << times << "  " << name << "\n";
   for (const std::string& name : sim::probes_missing()) std::cout << "  never: " << name << "\n";
 }

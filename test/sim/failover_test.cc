@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "rpc.pb.h"
+#include "server/leases.h"
 #include "server/raft_driver.h"
 #include "server/reconfiguration.h"
 #include "sim/clients.h"
@@ -19,6 +20,15 @@ using namespace std::chrono_literals;
 
 constexpr Duration kReadyWithin = 20s;
 constexpr Duration kPatience = 6s;  // less than the servers': what is lost between two leaders is not answered in time
+
+class Granted final : public server::Waiter {
+ public:
+  explicit Granted(sim::Cluster::Reply reply) : reply_(std::move(reply)) {}
+  void done(server::Outcome outcome) override { reply_(outcome.status, outcome.revision, std::move(outcome.fields)); }
+
+ private:
+  const sim::Cluster::Reply reply_;
+};
 
 class Trial {
  public:
@@ -145,5 +155,55 @@ TEST_CASE("failover: a leader that stops while the others do does not wait for o
     REQUIRE(trial.cluster.world().run_while_not(kPatience, [&] { return over; }));
     CHECK(trial.cluster.world().now() - stopped < 1s);
     CHECK((refused || trial.cluster.leader() != &leader));
+  }
+}
+
+// SIGSTOP and a moment later SIGCONT: it still takes itself for the leader, and what it says of a lease is heard by its holder.
+TEST_CASE("failover: a leader that stood still renews no lease before a quorum says that it still leads") {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    CAPTURE(seed);
+    Trial trial(seed);
+    Machine& leader = *trial.cluster.leader();
+    etcdserverpb::LeaseGrantRequest grant;
+    grant.set_id(77);
+    grant.set_ttl(60);
+    bool granted = false;
+    trial.cluster.call(
+        leader,
+        [body = grant.SerializeAsString()](server::Node& node, const sim::Cluster::Reply& reply) {
+          node.propose(wire::Op::kLeaseGrant, body, std::make_unique<Granted>(reply));
+        },
+        kPatience, [&granted](const sim::Answer& answer) { granted = answer.kind == sim::Answer::kOk; });
+    REQUIRE(trial.cluster.world().run_while_not(2s, [&granted] { return granted; }));
+    leader.pause();
+    for (const auto& other : trial.cluster.machines()) {
+      trial.cluster.network().cut(leader.id(), other->id());
+      trial.cluster.network().cut(other->id(), leader.id());
+    }
+    REQUIRE(trial.cluster.world().run_while_not(10s, [&trial] { return trial.cluster.leader() != nullptr; }));
+    bool answered = false;
+    const auto renew = [&trial, &leader, &answered] {
+      trial.cluster.call(
+          leader,
+          [](server::Node& node, const sim::Cluster::Reply& reply) {
+            node.leases().renew(base::LeaseId(77),
+                                [reply](const base::Result<int64_t>& ttl) { reply(ttl.status(), ttl.ok() ? *ttl : 0, {}); });
+          },
+          kPatience, [&answered](const sim::Answer& answer) { answered |= answer.kind == sim::Answer::kOk; });
+    };
+    renew();
+    trial.cluster.world().run_for(10ms);
+    leader.resume();
+    renew();
+    trial.cluster.world().run_for(300ms);
+    renew();
+    trial.cluster.world().run_for(3s);
+    CHECK(!answered);
+    // Back among the others, where it asks whoever leads.
+    trial.cluster.network().heal();
+    REQUIRE(trial.cluster.world().run_while_not(10s, [&trial] { return trial.agreed(); }));
+    answered = false;
+    renew();
+    CHECK(trial.cluster.world().run_while_not(kPatience, [&answered] { return answered; }));
   }
 }

@@ -132,6 +132,9 @@ void Nemesis::cut() {
 void Nemesis::act() {
   base::Rng& rng = cluster_.world().rng();
   const size_t minority = (cluster_.members().size() - 1) / 2;
+  if (plots_.busy()) return;
+  if (rng.one_in(8)) plots_.start();
+  if (plots_.busy()) return;
   if (has(Fault::kPower) && rng.one_in(60)) {
     cluster_.tell("power is gone everywhere");
     probe("the whole cluster lost power at once");
@@ -321,6 +324,7 @@ void Nemesis::remove(NodeId id) {
 
 void Nemesis::end() {
   ended_ = true;
+  plots_.end();
   cluster_.tell("peace");
   cluster_.network().heal();
   cluster_.network().set_slowness(1);

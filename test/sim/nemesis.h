@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "sim/cluster.h"
+#include "sim/plots.h"
 #include "sim/run.h"
 
 namespace sim {
 
 class Nemesis {
  public:
-  Nemesis(Cluster& cluster, uint32_t faults) : cluster_(cluster), faults_(faults) {}
+  Nemesis(Cluster& cluster, uint32_t faults) : cluster_(cluster), plots_(cluster, faults), faults_(faults) {}
   void start() { rest(); }
   // No more trouble; what is there is healed, whoever is down comes back.
   void end();
@@ -36,6 +37,7 @@ class Nemesis {
   size_t impaired();
 
   Cluster& cluster_;
+  Plots plots_;
   const uint32_t faults_;
   bool ended_ = false;
   bool changing_ = false;

@@ -42,6 +42,13 @@ class Network {
   bool open(base::NodeId from, base::NodeId to) const { return !cuts_.contains({from, to}); }
   const std::set<std::pair<base::NodeId, base::NodeId>>& cuts() const { return cuts_; }
 
+  // Told of every message as it leaves a member, whatever becomes of it.
+  using OnSent = std::function<void(base::NodeId from, const wire::RaftMessage&)>;
+  void set_on_sent(OnSent callback) { on_sent_ = std::move(callback); }
+  void sent(base::NodeId from, const wire::RaftMessage& message) const {
+    if (on_sent_) on_sent_(from, message);
+  }
+
   // 1: a local network; more: that many times slower, with outliers.
   void set_slowness(int64_t times) { slowness_ = times; }
   void set_posts_in(uint64_t n) { posts_in_ = n; }
@@ -54,6 +61,7 @@ class Network {
   std::map<base::NodeId, SimTransport*> plugged_;
   std::set<base::NodeId> refusing_;
   std::set<std::pair<base::NodeId, base::NodeId>> cuts_;
+  OnSent on_sent_;
   int64_t slowness_ = 1;
   uint64_t posts_in_ = 40;
 };

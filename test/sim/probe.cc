@@ -24,6 +24,9 @@ constexpr const char* kExpected[] = {
     "a write ended unknown and had happened",
     "a write ended unknown and had not happened",
     "a transaction met a conflict",
+    "power was cut behind a vote",
+    "an old entry was acknowledged to a new leader",
+    "power was cut in an installation",
 };
 
 std::map<std::string, uint64_t>& counts() {

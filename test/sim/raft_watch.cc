@@ -1,0 +1,89 @@
+#include "sim/raft_watch.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "base/bytes.h"
+
+namespace sim {
+
+using base::Index;
+using base::NodeId;
+using base::Term;
+using wire::RaftMessage;
+using wire::RaftMessageType;
+
+namespace {
+
+constexpr size_t kEntriesMax = 50'000;
+constexpr uint32_t kConfChange = 1, kConfChangeV2 = 2;  // raftpb.EntryType
+
+std::string name_of(NodeId id) { return "member " + base::hex(id.value()); }
+std::string number(uint64_t value) { return std::to_string(value); }
+
+}  // namespace
+
+void RaftWatch::forget(NodeId id) {
+  std::erase_if(votes_, [id](const auto& vote) { return vote.first.first == id; });
+  std::erase_if(candidacies_, [id](const auto& one) { return one.first.first == id; });
+}
+
+std::string RaftWatch::voted(NodeId voter, Term term, NodeId candidate) {
+  const auto [known, fresh] = votes_.emplace(InTerm(voter, term), candidate);
+  if (fresh || known->second == candidate) return {};
+  return name_of(voter) + " voted for " + name_of(known->second) + " and for " + name_of(candidate) + " in term " +
+         number(term.value());
+}
+
+std::string RaftWatch::leads(const Sender& sender, Term term) {
+  const auto [known, fresh] = leaders_.emplace(term, sender.id);
+  if (!fresh && known->second != sender.id) {
+    return name_of(known->second) + " and " + name_of(sender.id) + " lead in term " + number(term.value());
+  }
+  // Raft 5.4.2, figure 8: what it found in its log is committed by what it adds, never by itself.
+  const auto asked = candidacies_.find({sender.id, term});
+  if (asked != candidacies_.end() && sender.committed > asked->second.committed && sender.committed <= asked->second.last) {
+    return name_of(sender.id) + " committed entry " + number(sender.committed.value()) +
+           " of an older term, its own begins at " + number(asked->second.last.value() + 1);
+  }
+  return {};
+}
+
+std::string RaftWatch::appends(const Sender& sender, const RaftMessage& message) {
+  for (const wire::RaftEntry& entry : message.entries) {
+    const size_t hash = std::hash<std::string_view>()(entry.payload()) * 3 + entry.type;
+    const auto [known, fresh] = entries_.emplace(std::pair(entry.index, entry.term), hash);
+    if (!fresh && known->second != hash) {
+      return "entry " + number(entry.index.value()) + " of term " + number(entry.term.value()) + " is not the same everywhere";
+    }
+    if (entry.term != message.term || (entry.type != kConfChange && entry.type != kConfChangeV2)) continue;
+    Index& before = last_change_[{sender.id, message.term}];
+    if (entry.index <= before) continue;
+    if (before > sender.applied) {
+      return name_of(sender.id) + " changes the members by entry " + number(entry.index.value()) + " while entry " +
+             number(before.value()) + " is not applied";
+    }
+    before = entry.index;
+  }
+  while (entries_.size() > kEntriesMax) entries_.erase(entries_.begin());
+  return {};
+}
+
+std::string RaftWatch::sent(const Sender& sender, const RaftMessage& message) {
+  switch (message.type) {
+    case RaftMessageType::kVote:
+      candidacies_[{sender.id, message.term}] = {sender.committed, message.index};
+      return voted(sender.id, message.term, sender.id);
+    case RaftMessageType::kVoteResp:
+      return message.reject ? std::string() : voted(sender.id, message.term, message.to);
+    case RaftMessageType::kApp:
+    case RaftMessageType::kHeartbeat: {
+      std::string wrong = leads(sender, message.term);
+      return wrong.empty() ? appends(sender, message) : wrong;
+    }
+    default:
+      return {};
+  }
+}
+
+}  // namespace sim
