@@ -1,7 +1,7 @@
 # etcd in C++. `make help` lists the targets; one executable, many names (build/bin/etcd and a link for each other name).
 #
 #   OUT=dir        where objects, libraries, tests and programs go (default build, or build/<kind> for the kinds below)
-#   SAN=address,undefined | thread     sanitizer builds: build/asan, build/tsan
+#   SAN=address,undefined | thread     sanitizer builds: build/asan, build/tsan; `make test SAN=...` fails on each report
 #   FAILPOINTS=1   failpoints compiled in: build/failpoints
 #   CLANG=1        clang++-19 instead of g++
 #   REFERENCE=dir  real etcd's programs, for interop and bench (default build/reference; `make reference` builds them with Go)
@@ -35,7 +35,7 @@ export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_fi
 export CCACHE_PCH_EXTSUM = true
 export CCACHE_NOHASHDIR = true
 
-OPT ?= -O2
+OPT ?= $(if $(SAN),-O1,-O2)
 WARN := -Wall -Wextra -Wshadow -Wno-mismatched-new-delete -Wno-missing-field-initializers
 ifeq ($(CLANG),)
 WARN += -Wno-dangling-pointer
@@ -321,7 +321,12 @@ $(FUZZERS:%=$(OUT)/test/fuzz_%): $(OUT)/test/fuzz_%: $(OUT)/obj/test/fuzz/%_fuzz
 
 UNIT_PROGRAMS := $(UNIT_MODULES:%=$(OUT)/test/unit_%) $(SCRIPT_MODULES:%=$(OUT)/test/script_%) $(SIM) $(DAMAGE)
 E2E_TESTS := $(sort $(wildcard test/e2e/*_test.py))
-E2E_ENV = ETCD_BIN=$(abspath $(OUT)/bin) ETCD_TEST_PROGRAMS=$(abspath $(OUT)/test) ETCD_REFERENCE=$(abspath $(REFERENCE)/bin)
+# What the sanitizers are told; test/run adds where reports go and counts them.
+SAN_ENV = $(if $(SAN),SANITIZER=$(SAN) UBSAN_OPTIONS=print_stacktrace=1 \
+  ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1 \
+  TSAN_OPTIONS=suppressions=$(abspath test/tsan.txt):history_size=4:second_deadlock_stack=1)
+E2E_ENV = $(SAN_ENV) ETCD_BIN=$(abspath $(OUT)/bin) \
+  ETCD_TEST_PROGRAMS=$(abspath $(OUT)/test) ETCD_REFERENCE=$(abspath $(REFERENCE)/bin)
 REFERENCE ?= build/reference
 
 .PHONY: tidy check test test-programs e2e
@@ -329,7 +334,7 @@ tidy:  ## the rules of the tree that a text search can hold: includes, banned ca
 	$(Q)test/tidy/tidy
 test-programs: all $(UNIT_PROGRAMS) $(REPLAYS) $(CLIENTS) $(BENCHES)
 check: $(UNIT_PROGRAMS) $(REPLAYS)  ## before each commit: tidy, unit and script tests, saved fuzz inputs
-	@test/run test/tidy/tidy test/tidy/canary test/torture/history_test.py $^
+	@$(SAN_ENV) test/run test/tidy/tidy test/tidy/canary test/torture/history_test.py $^
 test: deps-test  ## set up, build and run all tests: tidy, units, scripts, saved fuzz inputs, end to end
 	@$(MAKE) --no-print-directory test-programs
 	@$(E2E_ENV) test/run test/tidy/tidy test/tidy/canary test/torture/history_test.py $(UNIT_PROGRAMS) $(REPLAYS) $(E2E_TESTS)

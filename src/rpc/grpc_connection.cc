@@ -95,7 +95,7 @@ void GrpcConnection::mark_dirty() {
 }
 
 void GrpcConnection::flush() {
-  if (closed_ || blocked_) return;
+  if (closed_ || blocked_ || over_) return;
   VERIFY(!in_turn_);
   std::string& out = loop_->out_buffer();
   size_t sent = 0;
@@ -177,7 +177,9 @@ void GrpcConnection::abort() {
   unblocked_.notify();
 }
 
+// The session still knows the calls, which are others' after this: nothing may come out of it any more.
 void GrpcConnection::close_all(const Status& why) {
+  over_ = true;
   while (!calls_.empty()) {
     Call* call = calls_.back();
     calls_.pop_back();

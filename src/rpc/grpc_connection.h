@@ -84,6 +84,7 @@ class GrpcConnection final : public Connection, private http2::Events {
   bool in_turn_ = false;  // feed or drain is running: no second one inside
   bool blocked_ = false;  // rest_ waits for the socket
   bool closed_ = false;
+  bool over_ = false;  // the calls are gone; what the socket has not taken yet still leaves
   std::string rest_;
   size_t rest_sent_ = 0;
   size_t read_while_blocked_ = 0;

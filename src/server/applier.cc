@@ -67,6 +67,49 @@ std::string_view op_name(wire::Op op) {
   }
 }
 
+bool can_apply(const raft::Entry& entry) {
+  using wire::Op;
+  const std::string_view data = entry.payload();
+  switch (entry.type) {
+    case raft::EntryType::kConfChange: {
+      raftpb::ConfChange change;
+      return read(data, &change);
+    }
+    case raft::EntryType::kConfChangeV2:
+      return false;  // nobody writes them (wire-and-disk 4.9)
+    default:
+      break;
+  }
+  if (data.empty()) return true;
+  wire::InternalRequest request;
+  if (!wire::parse(data, request)) {
+    etcdserverpb::Request old;
+    return read(data, &old);
+  }
+  switch (request.op) {
+    case Op::kRange:
+    case Op::kPut:
+    case Op::kDeleteRange:
+    case Op::kTxn:
+    case Op::kCompaction:
+    case Op::kLeaseGrant:
+    case Op::kLeaseRevoke:
+    case Op::kLeaseCheckpoint:
+    case Op::kAlarm:
+    case Op::kClusterMemberAttrSet:
+    case Op::kDowngradeInfoSet:
+    case Op::kDowngradeVersionTest:
+      return true;
+    case Op::kClusterVersionSet: {
+      // A version above ours stops this member as it stops etcd's: who proposes it knows the versions of all.
+      membershippb::ClusterVersionSetRequest version;
+      return read(request.body, &version);
+    }
+    default:
+      return false;
+  }
+}
+
 void Applier::apply(base::Index index, base::Term term, const std::shared_ptr<const std::string>& data) {
   node_.set_consistent_index(index, term);
   if (data == nullptr || data->empty()) return node_.on_empty_entry(term);

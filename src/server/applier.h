@@ -19,6 +19,10 @@ namespace server {
 
 class Node;
 
+// Whether every member could go on after this entry: what no member can apply stops all of them, for ever. For entries that
+// others propose; the log itself is believed.
+bool can_apply(const raft::Entry& entry);
+
 // etcd's names of requests in metrics and logs.
 std::string_view op_name(wire::Op op);
 

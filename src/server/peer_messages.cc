@@ -1,5 +1,7 @@
 #include "server/peer_messages.h"
 
+#include <algorithm>
+
 namespace server {
 
 wire::RaftMessage to_wire(raft::Message&& from) {
@@ -31,10 +33,21 @@ wire::RaftMessage to_wire(raft::Message&& from) {
   return to;
 }
 
+// Nobody counts this far; beside the end of the numbers, one more than the last is none.
+constexpr uint64_t kNumberMax = uint64_t{1} << 62;
+
+bool sensible(const wire::RaftMessage& m) {
+  const auto within = [](auto... numbers) { return ((numbers.value() <= kNumberMax) && ...); };
+  if (!within(m.term, m.log_term, m.index, m.commit, m.reject_hint)) return false;
+  if (m.snapshot != nullptr && !within(m.snapshot->index, m.snapshot->term)) return false;
+  return std::all_of(m.entries.begin(), m.entries.end(),
+                     [&](const wire::RaftEntry& entry) { return within(entry.term, entry.index); });
+}
+
 std::optional<raft::Message> from_wire(wire::RaftMessage&& from) {
   const auto type = static_cast<uint32_t>(from.type);
   if (type >= static_cast<uint32_t>(raft::kMessageTypes) || raft::is_local(static_cast<raft::MessageType>(type)) ||
-      raft::is_local_target(from.from)) {
+      raft::is_local_target(from.from) || !sensible(from)) {
     return std::nullopt;
   }
   raft::Message to;

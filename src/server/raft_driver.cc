@@ -605,6 +605,12 @@ void RaftDriver::on_messages(std::vector<wire::RaftMessage> messages) {
     if (wire_message.to != node_.id() || FAILPOINT_RETURNS(raftDropHeartbeat)) continue;
     std::optional<raft::Message> message = from_wire(std::move(wire_message));
     if (!message) continue;
+    if (message->type == raft::MessageType::kProp &&
+        !std::all_of(message->entries.begin(), message->entries.end(), can_apply)) {
+      base::log::warn("dropped a proposal of another member that no member could apply",
+                      {{"from", base::hex(message->from.value())}});
+      continue;
+    }
     if (message->type == raft::MessageType::kProp && !takes_proposals()) {
       keep_proposal(std::move(*message));
       continue;

@@ -5,6 +5,7 @@ Black box: the same tests run against real etcd. Which programs are used is told
   ETCD_SERVER         the server instead of $ETCD_BIN/etcd
   ETCD_CTL            the client instead of $ETCD_BIN/etcdctl
   ETCD_TEST_PROGRAMS  folder of the compiled test clients (default build/test)
+  SANITIZER           what a sanitizer build has in it, as `make SAN=...` sets it; else empty
 A wait is a wait for a line of the log, for the end of a process or for bytes on a socket, with a limit; what can only be asked
 for again and again (wait_until) is asked for at an interval.
 """
@@ -32,9 +33,11 @@ SERVER = os.environ.get("ETCD_SERVER", str(BIN / "etcd"))
 CTL = os.environ.get("ETCD_CTL", str(BIN / "etcdctl"))
 PROGRAMS = Path(os.environ.get("ETCD_TEST_PROGRAMS", TOP / "build/test"))
 
-START_SECONDS_MAX = 20
-STOP_SECONDS_MAX = 20
-COMMAND_SECONDS_MAX = 60
+SANITIZED = bool(os.environ.get("SANITIZER"))  # programs of a sanitizer build: slower, and their memory is not what we count
+PATIENCE = 4 if SANITIZED else 1  # every limit of time times this
+START_SECONDS_MAX = 20 * PATIENCE
+STOP_SECONDS_MAX = 20 * PATIENCE
+COMMAND_SECONDS_MAX = 60 * PATIENCE
 READY = "ready to serve client requests"
 
 
@@ -249,7 +252,7 @@ LOOK_SECONDS = 0.03
 
 def wait_until(what, condition, seconds=30):
     """The first true value of condition(), which is asked at an interval."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:

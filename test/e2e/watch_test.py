@@ -131,7 +131,8 @@ class Load(WatchStreams):
         for _ in range(count):
             self.put(b"flood", value)
         self.assertLess(time.monotonic() - begin, 60)
-        self.assertLess(self.rss_mb() - before, 200)
+        if not harness.SANITIZED:
+            self.assertLess(self.rss_mb() - before, 200)
         self.assertEqual(self.metric("etcd_debugging_mvcc_slow_watcher_total"), len(readers))
         # One begins to read: everything comes, in order.
         late = readers[0]
@@ -160,7 +161,8 @@ class Load(WatchStreams):
                     refused = response
         self.assertIn("too many watchers", refused.reason)
         self.assertEqual(refused.id, -1)
-        self.assertLess(self.rss_mb() - before, 100)
+        if not harness.SANITIZED:
+            self.assertLess(self.rss_mb() - before, 100)
         self.put(b"other")  # served meanwhile
         watch.close()
 
