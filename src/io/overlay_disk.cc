@@ -110,7 +110,7 @@ Status OverlayDisk::remove_dir(const std::string& dir) {
 Status OverlayDisk::rename(const std::string& from, const std::string& to) {
   const std::lock_guard<std::mutex> guard(mutex_);
   if (!is_above(from)) {
-    if (gone_.contains(from)) return not_found("rename", from);
+    if (gone_.contains(from) || !below_.stat(from).ok()) return not_found("rename", from);
     if (Status done = copy_up(from); !done.ok()) return done;
   }
   if (Status done = make_above(parent(to)); !done.ok()) return done;

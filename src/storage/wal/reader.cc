@@ -180,6 +180,9 @@ Status LogReader::read_segment(const Visit& visit, bool is_first, bool is_last) 
   const Result<uint64_t> size = segments_[current_].file->size();
   if (!size.ok()) return size.status();
   SegmentWindow window(*segments_[current_].file, *size);
+  synced_offset_ = 0;
+  saw_entry_ = false;
+  state_offset_.reset();
   for (offset_ = 0;;) {
     uint64_t head = 0;
     if (offset_ + kFrameHeadBytes <= window.size()) {
@@ -213,10 +216,22 @@ Status LogReader::read_segment(const Visit& visit, bool is_first, bool is_last) 
       const uint32_t crc = base::crc32c_extend(crc_, record->data);
       if (crc != record->crc) return broken(window, is_last, "crc mismatch");
       crc_ = crc;
+      note_synced(record->type);
       if (Status done = visit(record->type, record->data); !done.ok()) return done;
     }
     offset_ += frame.total();
   }
+}
+
+// A sound record of this type stands at offset_.
+void LogReader::note_synced(uint32_t type) {
+  if (state_offset_.has_value()) {
+    synced_offset_ = *state_offset_;
+    saw_entry_ = false;
+    state_offset_.reset();
+  }
+  if (type == kEntry) saw_entry_ = true;
+  if (type == kState && saw_entry_) state_offset_ = offset_;
 }
 
 Status LogReader::broken(SegmentWindow& window, bool is_last, const std::string& why) {

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,10 @@ class LogReader {
   uint64_t end_offset() const { return offset_; }
   uint32_t crc() const { return crc_; }
   uint64_t torn_bytes() const { return torn_bytes_; }
+  // In the last segment: everything before this was synced by who wrote it; what follows it may only be readable. The proof is
+  // the one above: a state behind an entry, and more behind that, so the entry's sync was waited for. Not the state's: it may
+  // be a commit index alone. One batch from the end, mostly.
+  uint64_t synced_offset() const { return synced_offset_; }
   // "/data/member/wal/….wal at offset 4711": where read_all stands; for the texts of errors found by `visit`.
   std::string position() const;
 
@@ -47,6 +52,7 @@ class LogReader {
   base::Status read_segment(const Visit& visit, bool is_first, bool is_last);
   base::Status broken(SegmentWindow& window, bool is_last, const std::string& why);
   base::Status end_of_records(SegmentWindow& window);
+  void note_synced(uint32_t type);
   base::Status end_of_last(SegmentWindow& window, uint64_t skip, bool break_is_entry, const std::string& why);
 
   const std::vector<Source> segments_;
@@ -54,6 +60,9 @@ class LogReader {
   uint64_t offset_ = 0;
   uint32_t crc_ = 0;
   uint64_t torn_bytes_ = 0;
+  uint64_t synced_offset_ = 0;
+  bool saw_entry_ = false;                // behind synced_offset_
+  std::optional<uint64_t> state_offset_;  // of the newest state behind such an entry
 };
 
 // What a person can do about a damaged log.

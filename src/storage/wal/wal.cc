@@ -213,15 +213,15 @@ Result<std::pair<std::unique_ptr<Wal>, WalContents>> Wal::open(io::Disk& disk, c
     base::log::warn("cut off a torn record at the end of the WAL",
                     {{"path", log->segments_.back().path}, {"offset", reader.end_offset()}, {"bytes", contents.cut_bytes}});
   }
-  done = log->take_over(reader.end_offset());
+  done = log->take_over(reader.synced_offset(), reader.end_offset());
   if (!done.ok()) return done;
   return std::make_pair(std::move(log), std::move(contents));
 }
 
-Status Wal::rewrite(io::File& file, uint64_t size_bytes) {
-  std::string piece(kWalZeroSliceBytes, '\0');
-  for (uint64_t at = 0; at < size_bytes;) {
-    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(size_bytes - at, piece.size()));
+Status Wal::rewrite(io::File& file, uint64_t from, uint64_t to) {
+  std::string piece(static_cast<size_t>(std::min(to - from, kWalZeroSliceBytes)), '\0');
+  for (uint64_t at = from; at < to;) {
+    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(to - at, piece.size()));
     const Result<size_t> got = file.read_at(at, piece.data(), wanted);
     if (!got.ok()) return got.status();
     if (*got == 0) return Status(Code::kInternal, "wal: unexpected EOF");
@@ -231,12 +231,12 @@ Status Wal::rewrite(io::File& file, uint64_t size_bytes) {
   return {};
 }
 
-// Makes the last segment ready to be written behind `end_offset`.
-Status Wal::take_over(uint64_t end_offset) {
+// Makes the last segment ready to be written behind `end_offset`; what is before `synced_offset` is on disk for certain.
+Status Wal::take_over(uint64_t synced_offset, uint64_t end_offset) {
   io::File& tail = *segments_.back().file;
   // A sync that failed (its process stopped itself) left bytes that can be read and are not on disk, and no later sync would
   // bring them there: they are written once more. sim seed 1008: they were built upon, and a power cut took them away.
-  if (Status done = rewrite(tail, end_offset); !done.ok()) return done;
+  if (Status done = rewrite(tail, synced_offset, end_offset); !done.ok()) return done;
   // Remains of a torn write, wherever they lie, must not come to light between new records.
   if (Status done = tail.truncate(end_offset); !done.ok()) return done;
   if (Status done = tail.allocate(std::max(end_offset, options_.segment_bytes)); !done.ok()) return done;

@@ -129,8 +129,8 @@ class Wal {
   void add_entry(const WalEntry& entry, std::string& out);
   // Disk thread.
   base::Status start(std::string_view metadata);
-  base::Status take_over(uint64_t end_offset);
-  static base::Status rewrite(io::File& file, uint64_t size_bytes);
+  base::Status take_over(uint64_t synced_offset, uint64_t end_offset);
+  static base::Status rewrite(io::File& file, uint64_t from, uint64_t to);
   base::Status cut(const WalBatch& batch);
   base::Status prepare_next();
   uint64_t zero_fill_to() const;  // the end of what prepare() would fill next
