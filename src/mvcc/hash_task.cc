@@ -73,7 +73,8 @@ void HashTask::read() {
     rows_ = view_->iterate();
     rows_->seek(RowKey({0, 0}, false).view());
   }
-  const RowKey end({result_.revision + 1, 0}, false);
+  // etcd takes a negative revision, at which there is nothing.
+  const RowKey end({std::max<int64_t>(result_.revision + 1, 0), 0}, false);
   size_t rows = 0, bytes = 0;
   for (; rows_->valid() && rows_->key() < end.view(); rows_->next()) {
     if (rows++ == kReadRows || bytes >= kReadBytesMax) return;

@@ -50,6 +50,9 @@ TEST_CASE("hash: the rows and the numbers of real etcd") {
                                  "10/0t 0a026c31", "10/1t 0a026c32"});
   CHECK(*f.hash(10) == mvcc::KeyHash{1266629553, -1, 10});
   CHECK(*f.hash(0) == mvcc::KeyHash{1266629553, -1, 10});
+  // At a negative revision etcd hashes the name of the bucket alone.
+  for (const int64_t revision : {-1, -2, -5}) CHECK(*f.hash(revision) == mvcc::KeyHash{1084519789, -1, revision});
+  CHECK(*f.hash(INT64_MIN) == mvcc::KeyHash{1084519789, -1, INT64_MIN});
   f.put("d", "1");
   f.put("d", "2");
   f.erase("d");
