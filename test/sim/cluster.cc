@@ -25,6 +25,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr size_t kStoryLinesMax = 4000;
+constexpr uint64_t kDamagedBytesMax = 8 << 20;  // from the beginning of a file
 
 [[noreturn]] void throw_stopped(const std::string& text) { throw MemberStopped(text); }
 
@@ -269,8 +270,9 @@ void Machine::stop_process() {
   metrics_.reset();
   // A cut or a fault was for this life.
   disk_->fail_sync_after(io::MemDisk::kNever);
+  disk_->fail_change_after(io::MemDisk::kNever);
   disk_->set_capacity(io::MemDisk::kDefaultCapacityBytes);
-  fail_sync_ = disk_full_ = false;
+  fail_sync_ = fail_change_ = disk_full_ = false;
 }
 
 void Machine::kill() {
@@ -291,14 +293,69 @@ void Machine::cut_power() {
   disk_->power_cut(rng);
 }
 
-void Machine::wipe() {
+void Machine::damage(Damage damage) {
   VERIFY(!up());
-  disk_ = std::make_unique<io::MemDisk>();
+  damaged_ = true;
+  cluster_.raft_watch().forget(id_);
+  if (damage == Damage::kNothingLeft) {
+    disk_ = std::make_unique<io::MemDisk>();
+  } else if (damage == Damage::kOlderState) {
+    VERIFY(kept_ != nullptr);
+    disk_ = std::move(kept_);
+    base::Rng rng(cluster_.world().rng().next());
+    disk_->power_cut(rng);
+  } else {
+    damage_files(damage);
+  }
+}
+
+void Machine::damage_files(Damage damage) {
+  base::Rng& rng = cluster_.world().rng();
+  std::vector<std::string> files, folders = {config_.data_dir};
+  while (!folders.empty()) {
+    const std::string folder = folders.back();
+    folders.pop_back();
+    const base::Result<std::vector<std::string>> names = disk_->list(folder);
+    if (!names.ok()) continue;
+    for (const std::string& name : *names) {
+      const std::string path = io::join(folder, name);
+      (disk_->stat(path)->is_dir ? folders : files).push_back(path);
+    }
+  }
+  if (files.empty()) return;
+  const std::string path = files[rng.below(files.size())];
+  std::string bytes(std::min<uint64_t>(disk_->stat(path)->size_bytes, kDamagedBytesMax), '\0');
+  base::Result<std::unique_ptr<io::File>> file = disk_->open(path, io::OpenMode::kRead);
+  VERIFY(file.ok());
+  bytes.resize((*file)->read_at(0, bytes.data(), bytes.size()).value());
+  bytes.resize(bytes.find_last_not_of('\0') + 1);  // What is only reserved does not count.
+  if (bytes.empty()) return;
+  const uint64_t at = rng.below(bytes.size());
+  cluster_.tell("... in " + path + " at " + std::to_string(at) + " of " + std::to_string(bytes.size()));
+  if (damage == Damage::kFlippedBit) return disk_->damage_for_test(path, at, static_cast<uint8_t>(1u << rng.below(8)));
+  const uint64_t sector = at / io::kSectorBytes * io::kSectorBytes;
+  const uint64_t other = rng.below(bytes.size()) / io::kSectorBytes * io::kSectorBytes;
+  for (uint64_t i = 0; i < io::kSectorBytes && sector + i < bytes.size(); ++i) {
+    char instead = 0;
+    if (damage == Damage::kMisplacedSector) instead = other + i < bytes.size() ? bytes[other + i] : bytes[sector + i];
+    disk_->damage_for_test(path, sector + i, static_cast<uint8_t>(bytes[sector + i] ^ instead));
+  }
 }
 
 void Machine::fail_next_sync() {
   fail_sync_ = true;
   disk_worker_->set_around([this] { disk_->fail_sync_after(0); }, [this] { disk_->fail_sync_after(io::MemDisk::kNever); });
+}
+
+void Machine::fail_a_change() {
+  fail_change_ = true;
+  const auto before = [this] {
+    let_engines_rest();
+    disk_->fail_change_after(cluster_.world().rng().below(5));
+  };
+  const auto after = [this] { disk_->fail_change_after(io::MemDisk::kNever); };
+  disk_worker_->set_around(before, after);
+  helper_worker_->set_around(before, after);
 }
 
 void Machine::fill_disk() {
@@ -368,6 +425,12 @@ void Cluster::start(Machine& machine) {
   } catch (const MemberStopped& stopped) {
     why = stopped.what();
   }
+  if (machine.damaged()) {
+    tell("member " + std::to_string(machine.number()) + " refuses its disk: " + why);
+    probe("a damaged member refused to start");
+    machine.gone = true;
+    return;
+  }
   fail("member " + std::to_string(machine.number()) + " did not start: " + why);
 }
 
@@ -376,8 +439,16 @@ void Cluster::on_stopped(World::Owner owner, const MemberStopped& stopped) {
     if (!machine->up() || &machine->loop() != owner) continue;
     const std::string text = "member " + std::to_string(machine->number()) + " stopped itself: " + stopped.what();
     tell(text);
+    if (machine->damaged()) {
+      probe("a damaged member stopped itself");
+      machine->kill();
+      machine->gone = true;
+      return;
+    }
     if (stopped.broken || !machine->fault_planned()) fail(text);
-    probe(machine->disk_full() ? "a member stopped itself on a full disk" : "a member stopped itself after a failed sync");
+    probe(machine->disk_full()        ? "a member stopped itself on a full disk"
+          : machine->change_planned() ? "a member stopped itself after a failed write"
+                                      : "a member stopped itself after a failed sync");
     return machine->kill();
   }
   fail(std::string("stopped outside of a member: ") + stopped.what());

@@ -49,7 +49,19 @@ class Machine {
   void kill();
   // The machine dies: what was not synced is gone.
   void cut_power();
-  void wipe();  // REQUIRES: not up
+  // What disks do to what they were told to keep. REQUIRES: not up.
+  enum class Damage {
+    kFlippedBit,       // somewhere in some file
+    kLostSector,       // the disk said that it had written it
+    kMisplacedSector,  // written over another one
+    kOlderState,       // the disk is what it was at keep_state(): what was acknowledged since is gone
+    kNothingLeft,
+  };
+  void damage(Damage damage);
+  void keep_state() { kept_ = disk_->clone(); }
+  bool has_kept_state() const { return kept_ != nullptr; }
+  // It may refuse to start, or stop itself, and is then gone; what it serves while it runs must be right.
+  bool damaged() const { return damaged_; }
 
   bool up() const { return node_ != nullptr; }
   bool serves() const { return up() && ready_; }
@@ -68,11 +80,13 @@ class Machine {
   MachineWorker& helper_worker() { return *helper_worker_; }
   double clock_rate() const { return clock_rate_; }
   uint64_t life() const { return life_; }
-  // The next sync fails, or there is no room left: the member must stop itself.
+  // The next sync or some change fails, or there is no room left: the member must stop itself.
   void fail_next_sync();
+  void fail_a_change();  // one of the next: a write, a rename, a new file
   void fill_disk();
-  bool fault_planned() const { return fail_sync_ || disk_full_; }
+  bool fault_planned() const { return fail_sync_ || fail_change_ || disk_full_; }
   bool disk_full() const { return disk_full_; }
+  bool change_planned() const { return fail_change_; }
   // Removed from the cluster for ever: does not come back.
   bool gone = false;
 
@@ -89,12 +103,14 @@ class Machine {
   const size_t number_;
   const std::string url_;
   server::Config config_;
-  std::unique_ptr<io::MemDisk> disk_ = std::make_unique<io::MemDisk>();
+  void damage_files(Damage damage);
+  std::unique_ptr<io::MemDisk> disk_ = std::make_unique<io::MemDisk>(), kept_;
+  bool damaged_ = false;
   base::NodeId id_;
   uint64_t life_ = 0;
   double clock_rate_ = 1;
   bool ready_ = false;
-  bool fail_sync_ = false, disk_full_ = false;
+  bool fail_sync_ = false, fail_change_ = false, disk_full_ = false;
   uint64_t received_ = 0;
   asio::io_context unused_io_{1};  // pages want one for CPU profiles
   std::unique_ptr<MachineLoop> loop_;
@@ -142,6 +158,7 @@ class Cluster {
   void fail(const std::string& what);
   const std::string& failure() const { return failure_; }
   bool failed() const { return !failure_.empty(); }
+  RaftWatch& raft_watch() { return raft_watch_; }
   // The story, for who reads a failure.
   void tell(const std::string& what);
   const std::vector<std::string>& story() const { return story_; }

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "server/membership.h"
+#include "server/raft_driver.h"
 #include "server/reconfiguration.h"
 
 namespace sim {
@@ -129,12 +130,73 @@ void Nemesis::cut() {
   }
 }
 
+void Nemesis::break_disk(Machine& machine) {
+  switch (cluster_.world().rng().below(4)) {
+    case 0:
+      cluster_.tell("a sync of " + name_of(machine) + " will fail");
+      return machine.fail_next_sync();
+    case 1:
+      cluster_.tell("the disk of " + name_of(machine) + " is full");
+      return machine.fill_disk();
+    case 2:
+      cluster_.tell("a write of " + name_of(machine) + " will fail");
+      return machine.fail_a_change();
+    default:
+      damage_due_ = has(Fault::kMembers) && has(Fault::kPower);
+  }
+}
+
+// A disk that loses what was acknowledged breaks what Raft stands on; what is promised then: alone among members that all hold
+// what is committed, such a member harms nobody. It refuses to start, stops itself, or catches up, and what it serves is right.
+bool Nemesis::may_lose_state(const Machine& machine) {
+  Machine* leader = cluster_.leader();
+  if (leader == nullptr || leader == &machine || cluster_.network().any_cut()) return false;
+  const raft::NodeStatus status = leader->node().driver().status();
+  for (const auto& [id, member] : leader->node().membership().members()) {
+    Machine* other = cluster_.by_id(id);
+    if (other == nullptr || other->gone || other->damaged() || !other->serves() || other->paused() || other->fault_planned()) {
+      return false;
+    }
+    const auto progress = status.progress.find(id);
+    if (progress == status.progress.end()) return false;
+    if (other == &machine ? progress->second.match > leader->node().committed_index()
+                          : progress->second.match < leader->node().committed_index()) {
+      return false;
+    }
+  }
+  return leader->node().membership().voter_count() >= 3;
+}
+
+void Nemesis::damage(Machine& machine) {
+  if (!may_lose_state(machine)) return;
+  constexpr const char* kNames[] = {"a bit flips", "a sector is lost", "a sector is misplaced", "an older state is back",
+                                    "nothing is left"};
+  auto kind = static_cast<Machine::Damage>(cluster_.world().rng().below(std::size(kNames)));
+  if (kind == Machine::Damage::kOlderState && !machine.has_kept_state()) kind = Machine::Damage::kLostSector;
+  // A newcomer without its files would join again under its old name: that is no fault of a disk any more.
+  if (kind == Machine::Damage::kNothingLeft && machine.config().existing_cluster) kind = Machine::Damage::kFlippedBit;
+  cluster_.tell(name_of(machine) + " loses power, and on its disk " + kNames[static_cast<size_t>(kind)]);
+  probe("a disk lost or changed what it held");
+  damage_due_ = false;
+  machine.cut_power();
+  machine.damage(kind);
+  cluster_.start(machine);
+}
+
 void Nemesis::act() {
   base::Rng& rng = cluster_.world().rng();
   const size_t minority = (cluster_.members().size() - 1) / 2;
   if (plots_.busy()) return;
   if (rng.one_in(8)) plots_.start();
+  if (rng.one_in(10)) {
+    if (Machine* one = victim(); has(Fault::kBrokenDisk) && one != nullptr) one->keep_state();
+  }
   if (plots_.busy()) return;
+  if (damage_due_) {
+    for (Machine* machine : cluster_.members()) {
+      if (damage_due_ && machine->up()) damage(*machine);
+    }
+  }
   if (has(Fault::kPower) && rng.one_in(60)) {
     cluster_.tell("power is gone everywhere");
     probe("the whole cluster lost power at once");
@@ -165,6 +227,13 @@ void Nemesis::act() {
       machine->cut_power();
       break;
     case 4:
+      if (has(Fault::kDates) && rng.one_in(3)) {
+        const int64_t now_ns = machine->loop().unix_ns();
+        const Duration jump = cluster_.world().random(48h) - 24h;
+        cluster_.tell("the date of " + name_of(*machine) + " jumps");
+        machine->loop().set_date(now_ns - cluster_.world().now().time_since_epoch().count() + jump.count());
+        break;
+      }
       if (!has(Fault::kPauses) || spare || machine->paused()) break;
       cluster_.tell(name_of(*machine) + " is paused");
       machine->pause();
@@ -190,13 +259,7 @@ void Nemesis::act() {
       break;
     case 7:
       if (!has(Fault::kBrokenDisk) || spare || machine->paused() || machine->fault_planned()) break;
-      if (rng.one_in(2)) {
-        cluster_.tell("a sync of " + name_of(*machine) + " will fail");
-        machine->fail_next_sync();
-      } else {
-        cluster_.tell("the disk of " + name_of(*machine) + " is full");
-        machine->fill_disk();
-      }
+      break_disk(*machine);
       break;
     case 8: {
       Machine* leader = cluster_.leader();

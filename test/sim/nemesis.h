@@ -28,6 +28,9 @@ class Nemesis {
   bool recover_something();
   Machine* victim();
   void cut();
+  void break_disk(Machine& machine);
+  bool may_lose_state(const Machine& machine);
+  void damage(Machine& machine);
   void change_members();
   void add();
   void join(base::NodeId id, const std::string& url);
@@ -41,6 +44,7 @@ class Nemesis {
   const uint32_t faults_;
   bool ended_ = false;
   bool changing_ = false;
+  bool damage_due_ = false;  // as soon as it harms nobody else
 };
 
 }  // namespace sim

@@ -19,11 +19,12 @@ enum class Fault : uint32_t {
   kPower = 8,  // of machines
   kPauses = 16,
   kSlowDisk = 32,
-  kBrokenDisk = 64,  // failed syncs, no room
+  kBrokenDisk = 64,  // failed syncs and writes, no room; with kPower and kMembers: damaged files, lost state
   kTransfers = 128,  // of leadership
   kMembers = 256,    // who belongs to the cluster
+  kDates = 512,      // clocks set by hand
 };
-inline constexpr uint32_t kAllFaults = 511;
+inline constexpr uint32_t kAllFaults = 1023;
 
 struct Plan {
   uint64_t seed = 1;
