@@ -216,6 +216,10 @@ std::string check_operations(const Oracle& oracle, const std::vector<Operation>&
       return name_of(operation) + "answered before its revision was";
     }
     if (read && !operation.linearizable) continue;
+    // More than a client can know: what some member has applied is committed, and ReadIndex asks for no less.
+    if (operation.revision < operation.applied + (wrote ? 1 : 0)) {
+      return name_of(operation) + "began when revision " + to_string(operation.applied) + " was applied somewhere";
+    }
     marks.push_back({operation.call, false, &operation, wrote});
     marks.push_back({operation.end, true, &operation, wrote});
   }

@@ -114,6 +114,7 @@ void Client::run(Op op, std::string request, bool serializable, Then then) {
   operation.op = op;
   operation.request = request;
   operation.linearizable = !serializable;
+  operation.applied = cluster_.oracle().revision();
   operation.call = operation.end = cluster_.world().now();
   call(
       some_machine(),
@@ -141,6 +142,21 @@ void Client::run(Op op, std::string request, bool serializable, Then then) {
 
 namespace {
 
+// --- one look at everything, before anything is there -----------------------------------------------------------------------
+
+class LookClient final : public Client {
+ public:
+  using Client::Client;
+
+ private:
+  void act() override {
+    etcdserverpb::RangeRequest request;
+    request.set_key("a");
+    request.set_range_end("z");
+    run(Op::kRange, request.SerializeAsString(), false);
+  }
+};
+
 // --- single keys ------------------------------------------------------------------------------------------------------------
 
 class KeyClient final : public Client {
@@ -167,13 +183,14 @@ class KeyClient final : public Client {
   void erase() {
     etcdserverpb::DeleteRangeRequest request;
     request.set_key(some_key("k", kKeys));
-    if (rng().one_in(5)) request.set_range_end(end_of(request.key()));
+    if (rng().one_in(5) && !history_.for_validator) request.set_range_end(end_of(request.key()));
     request.set_prev_kv(rng().one_in(2));
     run(Op::kDeleteRange, request.SerializeAsString(), false);
   }
 
   void read(bool serializable) {
     etcdserverpb::RangeRequest request;
+    serializable = serializable && !history_.for_validator;
     request.set_serializable(serializable);
     if (rng().one_in(2)) {
       request.set_key(some_key("k", kKeys));
@@ -200,7 +217,7 @@ class ObjectClient final : public Client {
     etcdserverpb::RangeRequest get;
     get.set_key(key);
     // Caches are stale: the revision the change is guarded by may be an old one.
-    get.set_serializable(rng().one_in(3));
+    get.set_serializable(rng().one_in(3) && !history_.for_validator);
     run(Op::kRange, get.SerializeAsString(), get.serializable(), [this, key](const Operation& read) {
       if (read.outcome != Operation::kOk || stopped_) return think();
       etcdserverpb::RangeResponse response;
@@ -265,9 +282,7 @@ class LockClient final : public Client {
   void act() override {
     etcdserverpb::TxnRequest txn;
     etcdserverpb::Compare* compare = txn.add_compare();
-    compare->set_key("lock");
-    compare->set_target(etcdserverpb::Compare::CREATE);
-    compare->set_create_revision(0);
+    guard(compare, 0);
     *txn.add_success() = put_op("lock", history_.value());
     *txn.add_failure() = get_op("lock");
     run(Op::kTxn, txn.SerializeAsString(), false, [this](const Operation& tried) {
@@ -285,12 +300,22 @@ class LockClient final : public Client {
     });
   }
 
+  // Its key is written once, so that both revisions are the same.
+  void guard(etcdserverpb::Compare* compare, int64_t revision) {
+    compare->set_key("lock");
+    if (history_.for_validator) {
+      compare->set_target(etcdserverpb::Compare::MOD);
+      compare->set_mod_revision(revision);
+    } else {
+      compare->set_target(etcdserverpb::Compare::CREATE);
+      compare->set_create_revision(revision);
+    }
+  }
+
   void release(int64_t revision) {
     etcdserverpb::TxnRequest txn;
     etcdserverpb::Compare* compare = txn.add_compare();
-    compare->set_key("lock");
-    compare->set_target(etcdserverpb::Compare::CREATE);
-    compare->set_create_revision(revision);
+    guard(compare, revision);
     txn.add_success()->mutable_request_delete_range()->set_key("lock");
     run(Op::kTxn, txn.SerializeAsString(), false);
   }
@@ -417,6 +442,8 @@ class CompactClient final : public Client {
 
 std::unique_ptr<Client> make_client(Work work, Cluster& cluster, History& history, int number, Duration pace) {
   switch (work) {
+    case Work::kLook:
+      return std::make_unique<LookClient>(cluster, history, number, pace);
     case Work::kKeys:
       return std::make_unique<KeyClient>(cluster, history, number, pace);
     case Work::kObjects:
@@ -499,8 +526,8 @@ WatchClient::WatchClient(Cluster& cluster, History& history, std::string prefix)
     : cluster_(cluster), history_(history), prefix_(std::move(prefix)) {
   base::Rng& rng = cluster.world().rng();
   prev_kv_ = rng.one_in(2);
-  no_put_ = rng.one_in(8);
-  no_delete_ = rng.one_in(8);
+  no_put_ = rng.one_in(8) && !history.for_validator;
+  no_delete_ = rng.one_in(8) && !history.for_validator;
   slow_ = rng.one_in(2);
 }
 

@@ -20,6 +20,7 @@ struct History {
   std::vector<std::unique_ptr<WatchRecord>> watches;
   std::vector<LeaseRecord> leases;
   int64_t compaction_asked = 0;  // the highest revision
+  bool for_validator = false;    // etcd's, whose model knows no ranges of deletions and no serializable reads of now
   uint64_t values = 0;           // given out
   uint64_t ok = 0, refused = 0, unknown = 0;
   std::string value() { return "v" + std::to_string(++values); }
@@ -57,7 +58,7 @@ class Client {
   bool stopped_ = false, busy_ = false;
 };
 
-enum class Work { kKeys, kObjects, kTransfers, kLocks, kLeases, kCompactions };
+enum class Work { kLook, kKeys, kObjects, kTransfers, kLocks, kLeases, kCompactions };
 std::unique_ptr<Client> make_client(Work work, Cluster& cluster, History& history, int number, base::Duration pace);
 
 // A watcher over one prefix, or all keys; on a stream of its own, which may be slow to read.

@@ -183,6 +183,7 @@ Machine::Machine(Cluster& cluster, size_t number, std::string initial_cluster, b
     config_.pre_vote = !rng.one_in(10);
     config_.strict_reconfig_check = !rng.one_in(10);
   }
+  if (cluster.keeps_log()) config_.snapshot_count = 1'000'000;
   config_.compaction_batch_limit = 20;
   config_.max_learners = 2;
   config_.watch_progress_notify_interval = 2s;
@@ -392,7 +393,8 @@ void Machine::take_snapshot(wire::RaftMessage message, std::string database, std
 
 // --- the cluster ------------------------------------------------------------------------------------------------------------
 
-Cluster::Cluster(uint64_t seed, size_t members, bool varied) : varied_(varied), world_(seed), network_(world_) {
+Cluster::Cluster(uint64_t seed, size_t members, bool varied, bool keeps_log)
+    : varied_(varied), keeps_log_(keeps_log), world_(seed), network_(world_) {
   base::set_stop_hook_for_test(throw_stopped);
   network_.set_on_sent([this](NodeId from, const wire::RaftMessage& message) { sent(from, message); });
   world_.set_on_stopped([this](World::Owner owner, const MemberStopped& stopped) { on_stopped(owner, stopped); });

@@ -125,10 +125,12 @@ class Machine {
 
 class Cluster {
  public:
-  // `varied`: members with flags that are not the defaults, and not the same.
-  Cluster(uint64_t seed, size_t members, bool varied = false);
+  // `varied`: members with flags that are not the defaults, and not the same. `keeps_log`: no snapshots, the log has
+  // everything.
+  Cluster(uint64_t seed, size_t members, bool varied = false, bool keeps_log = false);
   ~Cluster();
 
+  bool keeps_log() const { return keeps_log_; }
   World& world() { return world_; }
   Network& network() { return network_; }
   Oracle& oracle() { return oracle_; }
@@ -167,7 +169,7 @@ class Cluster {
   void on_stopped(World::Owner owner, const MemberStopped& stopped);
   void sent(base::NodeId from, const wire::RaftMessage& message);
 
-  const bool varied_;
+  const bool varied_, keeps_log_;
   World world_;
   Network network_;
   Oracle oracle_;

@@ -17,6 +17,7 @@ struct Operation {
   std::string request;
   bool linearizable = true;  // of a read
   base::Instant call{}, end{};
+  int64_t applied = 0;  // the highest revision that any member had applied at the call
   enum Outcome { kOk, kRefused, kUnknown } outcome = kUnknown;
   std::string error;
   int64_t revision = 0;

@@ -306,6 +306,7 @@ void Nemesis::add() {
   member.is_learner = true;
   member.id = server::member_id({url}, "etcd-cluster", through->loop().unix_ns() / 1'000'000'000);
   cluster_.tell("a learner is added through " + name_of(*through));
+  for (uint64_t i = cluster_.world().rng().below(4); i > 0; --i) change_nothing();
   cluster_.call(
       *through,
       [member](server::Node& node, const Cluster::Reply& reply) {
@@ -316,6 +317,21 @@ void Nemesis::add() {
         changing_ = false;
         if (answer.kind == Answer::kOk && !ended_) join(member.id, member.peer_urls.front());
       });
+}
+
+// A change that changes nothing, at the same time as another one: only one of them may happen now.
+void Nemesis::change_nothing() {
+  Machine* through = any_server();
+  Machine* leader = cluster_.leader();
+  if (through == nullptr || leader == nullptr) return;
+  const server::Member* member = leader->node().membership().find(leader->id());
+  if (member == nullptr) return;
+  cluster_.call(
+      *through,
+      [id = member->id, urls = member->peer_urls](server::Node& node, const Cluster::Reply& reply) {
+        node.reconfiguration().update(id, urls, [reply](const Status& status) { reply(status, 0, {}); });
+      },
+      10s, [](const Answer&) {});
 }
 
 void Nemesis::join(NodeId, const std::string& url) {

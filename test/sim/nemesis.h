@@ -33,6 +33,7 @@ class Nemesis {
   void damage(Machine& machine);
   void change_members();
   void add();
+  void change_nothing();
   void join(base::NodeId id, const std::string& url);
   void promote(Machine& machine, int tries);
   void remove(base::NodeId id);

@@ -41,7 +41,9 @@ class Plots {
   void apart(const std::vector<Machine*>& side, const std::vector<Machine*>& other, bool cut);
   void cut_power(Machine& machine);
   void start_again(Machine& machine, base::Duration within);
-  void put_big_value(Machine& machine);
+  void put_big_value(Machine& machine, const std::string& key);
+  // A linearizable read, which must be of this revision or later.
+  void read(Machine& machine, int64_t at_least);
   bool has(Fault fault) const { return (faults_ & static_cast<uint32_t>(fault)) != 0; }
   Network& network() { return cluster_.network(); }
   base::Rng& rng() { return cluster_.world().rng(); }

@@ -31,6 +31,7 @@ constexpr const char* kExpected[] = {
     "power was cut behind a vote",
     "an old entry was acknowledged to a new leader",
     "power was cut in an installation",
+    "a new leader was asked at once",
 };
 
 std::map<std::string, uint64_t>& counts() {

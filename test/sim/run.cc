@@ -7,6 +7,7 @@
 #include "server/maintainer.h"
 #include "server/raft_driver.h"
 #include "sim/checkers.h"
+#include "sim/history_files.h"
 #include "sim/nemesis.h"
 
 namespace sim {
@@ -45,7 +46,12 @@ uint64_t state_of(server::Node& node) {
 
 class Story {
  public:
-  explicit Story(const Plan& plan) : plan_(plan), cluster_(plan.seed, plan.members, true), nemesis_(cluster_, plan.faults) {}
+  explicit Story(const Plan& plan)
+      : plan_(plan),
+        cluster_(plan.seed, plan.members, true, !plan.for_validator.empty()),
+        nemesis_(cluster_, plan.for_validator.empty() ? plan.faults : plan.faults & ~static_cast<uint32_t>(Fault::kMembers)) {
+    history_.for_validator = !plan.for_validator.empty();
+  }
 
   Verdict tell() {
     play();
@@ -75,6 +81,7 @@ class Story {
       return std::ranges::all_of(cluster_.members(), [](Machine* machine) { return machine->serves(); });
     };
     if (!wait(kReadyWithin, all_serve)) return cluster_.fail("a new cluster did not get ready");
+    if (history_.for_validator && !look_at_nothing()) return cluster_.fail("no first read");
     start_clients();
     nemesis_.start();
     const Instant end = world().now() + plan_.storm;
@@ -88,6 +95,18 @@ class Story {
     world().run_for(kLeaseLateMax);  // All leases end meanwhile.
     if (cluster_.failed() || !members_agree() || !watchers_have_heard() || !hashes_agree()) return;
     judge();
+    if (!history_.for_validator || cluster_.failed()) return;
+    if (std::string wrong = write_history(plan_.for_validator, cluster_, history_); !wrong.empty()) cluster_.fail(wrong);
+  }
+
+  // The validator wants to see that the store was empty.
+  bool look_at_nothing() {
+    look_ = make_client(Work::kLook, cluster_, history_, static_cast<int>(plan_.clients), plan_.pace);
+    look_->start();
+    const auto seen = [this] { return !history_.operations.empty() && history_.operations.back().outcome == Operation::kOk; };
+    const bool looked = wait(kReadyWithin, seen);
+    look_->stop();
+    return looked && wait(kClientPatience, [this] { return look_->idle(); });
   }
 
   // Every 20 ms: one leader a term, one state an entry.
@@ -117,9 +136,11 @@ class Story {
     constexpr Work kWork[] = {Work::kKeys,  Work::kObjects, Work::kTransfers, Work::kLeases, Work::kKeys,
                               Work::kLocks, Work::kLeases,  Work::kObjects,   Work::kKeys};
     for (size_t i = 0; i < plan_.clients; ++i) {
-      clients_.push_back(make_client(kWork[i % std::size(kWork)], cluster_, history_, static_cast<int>(i), plan_.pace));
+      const Work work = kWork[i % std::size(kWork)];
+      if (history_.for_validator && work == Work::kLeases) continue;  // They end by themselves.
+      clients_.push_back(make_client(work, cluster_, history_, static_cast<int>(i), plan_.pace));
     }
-    clients_.push_back(make_client(Work::kCompactions, cluster_, history_, 99, plan_.pace));
+    if (!history_.for_validator) clients_.push_back(make_client(Work::kCompactions, cluster_, history_, 99, plan_.pace));
     constexpr const char* kPrefixes[] = {"k", "o", "a", "l"};
     for (size_t i = 0; i < plan_.watchers; ++i) {
       watchers_.push_back(std::make_unique<WatchClient>(cluster_, history_, kPrefixes[i % std::size(kPrefixes)]));
@@ -251,6 +272,7 @@ class Story {
   Nemesis nemesis_;
   History history_;
   std::vector<std::unique_ptr<Client>> clients_;
+  std::unique_ptr<Client> look_;
   std::vector<std::unique_ptr<WatchClient>> watchers_;
   std::map<uint64_t, NodeId> leader_of_;
   std::map<uint64_t, uint64_t> state_at_;

@@ -33,6 +33,8 @@ struct Plan {
   base::Duration storm = std::chrono::seconds(30);  // of virtual time with faults
   base::Duration pace = std::chrono::milliseconds(150);
   size_t clients = 8, watchers = 3;
+  // Only what etcd's validator has a model of is asked, and the logs keep everything; where to write it, see history_files.h.
+  std::string for_validator;
 };
 // Varied by the seed: 1, 3, 5 or 7 members, all faults or some.
 Plan plan_of(uint64_t seed);
