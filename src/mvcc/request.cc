@@ -62,10 +62,10 @@ Status prepare(const Store& store, Txn& txn) {
   return txn.prepare();
 }
 
-Result<Reply> run_txn(Store& store, std::string_view body, Answer answer) {
+Result<Reply> run_txn(Store& store, std::string_view body, Answer answer, Rules rules) {
   wire::TxnRequest request;
   if (!wire::parse(body, request)) return errors::malformed();
-  Txn txn(store, request, answer);
+  Txn txn(store, request, answer, rules);
   Status status = prepare(store, txn);
   if (!status.ok()) return status;
   Store::WriteTxn write(store);
@@ -157,14 +157,22 @@ Result<RangeAnswer> open_range(Store& store, std::string_view body) {
   return open_range(store, request);
 }
 
-Result<Reply> execute(Store& store, wire::Op op, std::string_view body, Answer answer) {
+Status check_ranges(const Store& store, std::string_view txn) {
+  wire::TxnRequest request;
+  if (!wire::parse(txn, request)) return errors::malformed();
+  Status status = Txn(store, request, Answer::kUnread).prepare();
+  const bool by_range = status == errors::future_revision() || status == errors::compacted();
+  return by_range ? status : Status();
+}
+
+Result<Reply> execute(Store& store, wire::Op op, std::string_view body, Answer answer, Rules rules) {
   switch (op) {
     case wire::Op::kPut:
       return run_put(store, body, answer);
     case wire::Op::kDeleteRange:
       return run_delete(store, body, answer);
     case wire::Op::kTxn:
-      return run_txn(store, body, answer);
+      return run_txn(store, body, answer, rules);
     case wire::Op::kCompaction:
       return run_compaction(store, body);
     case wire::Op::kRange: {

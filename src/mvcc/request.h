@@ -41,8 +41,16 @@ int64_t request_cost(wire::Op op, std::string_view body);
 // Whether somebody reads the answer. With kUnread nothing is read that only the answer needs; effects and errors are the same.
 enum class Answer { kWanted, kUnread };
 
-// A committed entry. Changes the store, or fails and changes nothing. A Compaction is the logical part.
-base::Result<Reply> execute(Store& store, wire::Op op, std::string_view body, Answer answer = Answer::kWanted);
+// What the entries of a cluster mean, by its version. Up to 3.6 the members that were not asked leave the ranges that stand
+// directly in a transaction out, so those cannot make it fail there, whatever their revision (nested ones can).
+enum class Rules { kSince37, kUpTo36 };
+
+// A committed entry. Changes the store, or fails and changes nothing; but under kUpTo36 a transaction may fail by such a range
+// although its writes are done. A Compaction is the logical part.
+base::Result<Reply> execute(Store& store, wire::Op op, std::string_view body, Answer answer = Answer::kWanted,
+                            Rules rules = Rules::kSince37);
+// Why a transaction would fail as things are, if it would by the revision of a range: under kUpTo36 not to be proposed.
+base::Status check_ranges(const Store& store, std::string_view txn);
 // kRange, or a kTxn that is read_only: the same on a store nobody may change.
 base::Result<Reply> execute_read(const Store& store, wire::Op op, std::string_view body);
 

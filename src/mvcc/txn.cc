@@ -154,13 +154,22 @@ bool Txn::needs_old_pair(const TxnRequest& request, size_t* at) const {
   return needs;
 }
 
+Status Txn::check_revision(const wire::RangeRequest& request) const {
+  if (request.revision > revision_) return errors::future_revision();
+  if (request.revision != 0 && request.revision < store_.compact_revision()) return errors::compacted();
+  return {};
+}
+
 // `deleted` null: no put of the path needs the pair it replaces.
-Status Txn::check(const TxnRequest& request, size_t* at, Deleted* deleted) const {
+Status Txn::check(const TxnRequest& request, size_t* at, Deleted* deleted) {
   for (const RequestOp& op : taken(request, at)) {
     Status status;
     if (const auto* range = std::get_if<wire::RangeRequest>(&op)) {
-      if (range->revision > revision_) return errors::future_revision();
-      if (range->revision != 0 && range->revision < store_.compact_revision()) return errors::compacted();
+      status = check_revision(*range);
+      if (rules_ == Rules::kUpTo36 && &request == &request_) {
+        if (unread_.ok()) unread_ = std::move(status);
+        status = Status();
+      }
     } else if (const auto* put = std::get_if<wire::PutRequest>(&op)) {
       status = check_put(store_, *put);
       if (put->ignore_value || put->ignore_lease || put->prev_kv) ++store_.counters().ranges;
@@ -185,7 +194,9 @@ Status Txn::prepare() {
   VERIFY(at == path_.size());
   Deleted deleted;
   at = 0;
-  return check(request_, &at, needs ? &deleted : nullptr);
+  Status status = check(request_, &at, needs ? &deleted : nullptr);
+  if (!unread_.ok()) answer_ = Answer::kUnread;
+  return status;
 }
 
 // --- running
@@ -195,8 +206,8 @@ std::string_view Txn::keep(PairBytes pair) { return *answered_.emplace_back(std:
 
 Status Txn::range(const wire::RangeRequest& request, int64_t revision, wire::RangeResponse* out) {
   out->header.revision = revision;
-  if (answer_ == Answer::kUnread) return {};
   ++store_.counters().ranges;
+  if (answer_ == Answer::kUnread) return {};
   RangeReader reader(store_, request, request.revision > 0 ? request.revision : revision);
   for (;;) {
     const Result<bool> known = reader.measure();
@@ -289,6 +300,7 @@ Result<Reply> Txn::run(Store::WriteTxn* write) {
     if (write != nullptr) base::fatal("cannot read the store inside a transaction: " + status.to_string());
     return status;
   }
+  if (!unread_.ok()) return unread_;
   Reply reply{now(write), {}};
   if (answer_ == Answer::kWanted) {
     // Without a header it still writes the field, of no bytes.

@@ -17,12 +17,12 @@ namespace mvcc {
 
 class Txn {
  public:
-  Txn(const Store& store, const wire::TxnRequest& request, Answer answer)
-      : store_(store), request_(request), answer_(answer), revision_(store.current_revision()) {}
+  Txn(const Store& store, const wire::TxnRequest& request, Answer answer, Rules rules = Rules::kSince37)
+      : store_(store), request_(request), answer_(answer), rules_(rules), revision_(store.current_revision()) {}
 
   // Decides and checks. An error: the transaction fails and nothing was touched. REQUIRES: first, and once.
   base::Status prepare();
-  // Runs the path. `write` null: REQUIRES that it only reads.
+  // Runs the path. `write` null: REQUIRES that it only reads. An error with `write`: its writes are done, see Rules.
   base::Result<Reply> run(Store::WriteTxn* write);
 
   // The parts of it that requests outside of transactions need too.
@@ -34,7 +34,8 @@ class Txn {
   bool holds(const wire::Compare& compare) const;
   void decide(const wire::TxnRequest& request);
   const Ops& taken(const wire::TxnRequest& request, size_t* at) const;
-  base::Status check(const wire::TxnRequest& request, size_t* at, class Deleted* deleted) const;
+  base::Status check(const wire::TxnRequest& request, size_t* at, class Deleted* deleted);
+  base::Status check_revision(const wire::RangeRequest& request) const;
   bool needs_old_pair(const wire::TxnRequest& request, size_t* at) const;
   base::Status run(const wire::TxnRequest& request, size_t* at, Store::WriteTxn* write, wire::TxnResponse* out);
   int64_t now(const Store::WriteTxn* write) const { return write != nullptr ? write->revision() : revision_; }
@@ -43,8 +44,10 @@ class Txn {
 
   const Store& store_;
   const wire::TxnRequest& request_;
-  const Answer answer_;
+  Answer answer_;
+  const Rules rules_;
   const int64_t revision_;
+  base::Status unread_;              // why the ranges of kUpTo36 that would fail are not read
   std::vector<bool> path_;           // which branch of each transaction on the path, in the order they are met
   std::vector<PairBytes> answered_;  // what the views in the answer point into
 };

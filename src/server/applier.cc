@@ -7,6 +7,7 @@
 #include "mvcc/request.h"
 #include "raft.pb.h"
 #include "rpc.pb.h"
+#include "server/bootstrap.h"
 #include "server/conf_state_json.h"
 #include "server/errors.h"
 #include "server/leases.h"
@@ -110,6 +111,11 @@ bool can_apply(const raft::Entry& entry) {
   }
 }
 
+mvcc::Rules rules_of(const Node& node) {
+  const std::optional<MinorVersion> version = parse_minor_version(node.cluster_version());
+  return version && *version < MinorVersion{3, 7} ? mvcc::Rules::kUpTo36 : mvcc::Rules::kSince37;
+}
+
 void Applier::apply(base::Index index, base::Term term, const std::shared_ptr<const std::string>& data) {
   node_.set_consistent_index(index, term);
   if (data == nullptr || data->empty()) return node_.on_empty_entry(term);
@@ -119,7 +125,7 @@ void Applier::apply(base::Index index, base::Term term, const std::shared_ptr<co
   std::unique_ptr<Waiter> waiter = node_.take_waiter(request.id(), &deadline);
   const base::Clock& clock = node_.environment().loop.clock();
   const base::Instant before = clock.now();
-  Outcome outcome = execute(request);
+  Outcome outcome = execute(request, waiter != nullptr ? mvcc::Answer::kWanted : mvcc::Answer::kUnread);
   const base::Instant after = clock.now();
   const bool good = outcome.status.ok();
   OpMetrics& metrics = metrics_[request.op];
@@ -162,7 +168,7 @@ Status Applier::refuse(const wire::InternalRequest& request) const {
   return {};
 }
 
-Outcome Applier::execute(const wire::InternalRequest& request) {
+Outcome Applier::execute(const wire::InternalRequest& request, mvcc::Answer answer) {
   using wire::Op;
   Status refused = refuse(request);
   if (!refused.ok()) return {std::move(refused), 0, {}};
@@ -172,7 +178,7 @@ Outcome Applier::execute(const wire::InternalRequest& request) {
     case Op::kTxn: {
       // The quota never rejects: it is looked at before, the request is applied in full, and its proposer hears of it.
       const bool over_quota = node_.over_quota(mvcc::request_cost(request.op, request.body));
-      Outcome outcome = request.op == Op::kLeaseGrant ? node_.leases().grant(request.body) : execute_kv(request);
+      Outcome outcome = request.op == Op::kLeaseGrant ? node_.leases().grant(request.body) : execute_kv(request, answer);
       if (over_quota) {
         raise_no_space();
         if (outcome.status.ok()) outcome.status = errors::no_space();
@@ -182,7 +188,7 @@ Outcome Applier::execute(const wire::InternalRequest& request) {
     case Op::kRange:
     case Op::kDeleteRange:
     case Op::kCompaction:
-      return execute_kv(request);
+      return execute_kv(request, answer);
     case Op::kLeaseRevoke:
       return node_.leases().revoke(request.body);
     case Op::kLeaseCheckpoint:
@@ -208,8 +214,9 @@ Outcome Applier::execute(const wire::InternalRequest& request) {
   }
 }
 
-Outcome Applier::execute_kv(const wire::InternalRequest& request) {
-  base::Result<mvcc::Reply> reply = mvcc::execute(node_.store(), request.op, request.body);
+Outcome Applier::execute_kv(const wire::InternalRequest& request, mvcc::Answer answer) {
+  const mvcc::Rules rules = request.op == wire::Op::kTxn ? rules_of(node_) : mvcc::Rules::kSince37;
+  base::Result<mvcc::Reply> reply = mvcc::execute(node_.store(), request.op, request.body, answer, rules);
   if (!reply.ok()) return {reply.status(), 0, {}};
   if (request.op == wire::Op::kCompaction) node_.maintainer().on_compaction();
   return {Status(), reply->revision, std::move(reply->fields)};

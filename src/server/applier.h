@@ -11,6 +11,7 @@
 
 #include "base/ids.h"
 #include "base/metrics.h"
+#include "mvcc/request.h"
 #include "raft/types.h"
 #include "server/waiters.h"
 #include "wire/codec.h"
@@ -26,6 +27,9 @@ bool can_apply(const raft::Entry& entry);
 // etcd's names of requests in metrics and logs.
 std::string_view op_name(wire::Op op);
 
+// By the cluster's version; unknown: the current ones.
+mvcc::Rules rules_of(const Node& node);
+
 class Applier {
  public:
   explicit Applier(Node& node) : node_(node) {}
@@ -39,8 +43,8 @@ class Applier {
 
  private:
   using OpMetrics = std::array<base::metrics::Histogram*, 2>;  // [0]: failed, [1]: good; null until one was
-  Outcome execute(const wire::InternalRequest& request);
-  Outcome execute_kv(const wire::InternalRequest& request);
+  Outcome execute(const wire::InternalRequest& request, mvcc::Answer answer);
+  Outcome execute_kv(const wire::InternalRequest& request, mvcc::Answer answer);
   Outcome execute_alarm(std::string_view body);
   void set_member_attributes(std::string_view body);
   void set_cluster_version(std::string_view body);

@@ -1,6 +1,7 @@
 // etcdserverpb.KV: Range, RangeStream, Put, DeleteRange, Txn, Compact. The hot path: a call costs one waiter or reader, no
 // coroutine; requests are read in place and answers spliced from stored bytes. Source: etcd v3rpc/key.go, v3_server.go.
 #include "mvcc/request.h"
+#include "server/applier.h"
 #include "server/errors.h"
 #include "server/maintainer.h"
 #include "server/metrics.h"
@@ -125,6 +126,9 @@ void write(Node& node, Op op, rpc::UnaryCall call) {
   if (op == Op::kCompaction) {
     node.propose(op, body, std::make_unique<CompactWaiter>(node, checked.physical, std::move(call)));
   } else {
+    if (op == Op::kTxn && rules_of(node) == mvcc::Rules::kUpTo36) {
+      if (Status status = mvcc::check_ranges(node.store(), body); !status.ok()) return call.finish(std::move(status));
+    }
     node.propose(op, body, std::make_unique<WriteWaiter>(node, std::move(call)));
   }
 }

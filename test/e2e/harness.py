@@ -220,7 +220,7 @@ class Member:
         except (OSError, http.client.HTTPException):
             return None
         answer = json.loads(body)
-        return (answer["hash"], answer["hash_revision"]) if code == 200 else None
+        return (answer["hash"], answer.get("hash_revision", "0")) if code == 200 else None
 
     def log_objects(self):
         """The log as JSON objects; a line that is none fails the test."""

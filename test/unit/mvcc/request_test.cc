@@ -399,6 +399,40 @@ TEST_CASE("request: transactions are decided and checked before they write") {
   }
 }
 
+TEST_CASE("request: up to 3.6 a range that stands directly in a transaction does not keep its writes from being done") {
+  struct Row {
+    const char* text;
+    std::string error;  // beside which the writes are done, unless `refused`
+    bool refused;
+  };
+  const std::string put = "success { request_put { key: 'a' value: '9' } } ";
+  for (const Row& row :
+       {Row{"success { request_range { key: 'a' revision: 99 } }", kFuture, false},
+        Row{"success { request_range { key: 'a' revision: 2 } }", kCompacted, false},
+        Row{"success { request_range { key: 'a' revision: 2 } } success { request_range { key: 'a' revision: 99 } }",
+            kCompacted, false},
+        Row{"failure { request_range { key: 'a' revision: 99 } }", "", false},
+        Row{"success { request_range { key: 'a' revision: 3 } }", "", false},
+        Row{"success { request_txn { success { request_range { key: 'a' revision: 99 } } } }", kFuture, true},
+        Row{"success { request_put { key: 'b' lease: 7 } } success { request_range { key: 'a' revision: 99 } }", kNoLease,
+            true}}) {
+    CAPTURE(row.text);
+    for (const mvcc::Answer answer : {mvcc::Answer::kWanted, mvcc::Answer::kUnread}) {
+      Fixture f;
+      for (const char* value : {"1", "2", "3"}) f.put("a", value);
+      f.compact(3);
+      const std::string body = read<TxnRequest>(put + row.text).SerializeAsString();
+      const Status before = mvcc::check_ranges(*f.store, body);
+      CHECK(before.text() == (row.error == kNoLease ? "" : row.error));
+      const auto reply = mvcc::execute(*f.store, Op::kTxn, body, answer, mvcc::Rules::kUpTo36);
+      CHECK(reply.status().text() == row.error);
+      CHECK(f.store->current_revision() == (row.refused ? 4 : 5));
+      CHECK(mvcc::execute(*f.store, Op::kTxn, body, answer).status().text() == row.error);
+      CHECK(f.store->current_revision() == (row.refused ? 4 : row.error.empty() ? 6 : 5));
+    }
+  }
+}
+
 TEST_CASE("request: ranges") {
   Fixture f;
   f.put("a", "1");  // 2
