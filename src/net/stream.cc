@@ -111,6 +111,10 @@ class SocketStream final : public Stream {
     const auto ms = static_cast<unsigned>(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count());
     (void)setsockopt(fd_, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);  // Fails on a unix socket, which needs none.
   }
+  void set_dead_after(base::Duration timeout) override {
+    const auto seconds = static_cast<int>(std::chrono::duration_cast<std::chrono::seconds>(timeout).count());
+    set_keepalive(fd_, std::max(1, seconds / 2), 1, std::max(1, seconds - std::max(1, seconds / 2)));
+  }
 
  private:
   using Descriptor = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;

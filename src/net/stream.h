@@ -62,6 +62,9 @@ class Stream {
   virtual bool is_tls() const { return false; }
   // TCP only: the kernel gives up on unacknowledged data after this (TCP_USER_TIMEOUT).
   virtual void set_unacked_timeout(base::Duration) {}
+  // TCP only: a connection whose other end's kernel gives no sign of life is at an end after this, whole seconds, at least 2.
+  // Silence of the program there is none of its business.
+  virtual void set_dead_after(base::Duration) {}
 
   // For code that is not the hot path. kOutOfRange "EOF" at the end of the stream.
   asio::awaitable<base::Result<size_t>> read_some(char* to, size_t size_max);

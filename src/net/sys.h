@@ -17,6 +17,8 @@ std::string errno_text(int error);
 std::string join_host_port(const std::string& host, uint16_t port);
 // Of a socket address; "@" for an unnamed unix socket.
 std::string address_text(const sockaddr* address, socklen_t size);
+// Probes of a TCP connection that has been idle: the first after `idle_seconds`; no answer to `probes` in a row ends it.
+void set_keepalive(int fd, int idle_seconds, int interval_seconds, int probes);
 // TCP_NODELAY and keepalive probes (15 s, as Go sets them).
 void tune_tcp(int fd);
 // As many descriptors as this process may have, as Go's runtime takes them.

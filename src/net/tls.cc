@@ -383,6 +383,7 @@ class TlsStream final : public Stream {
   const std::string& peer() const override { return below_->peer(); }
   std::string local() const override { return below_->local(); }
   void set_unacked_timeout(base::Duration timeout) override { below_->set_unacked_timeout(timeout); }
+  void set_dead_after(base::Duration timeout) override { below_->set_dead_after(timeout); }
 
   bool is_tls() const override { return !clear_text_; }
   std::string tls_common_name() const override {

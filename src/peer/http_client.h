@@ -31,6 +31,8 @@ class HttpClient {
 
   // `timeout`: until connected; TLS may take kHandshakeTimeout more.
   asio::awaitable<base::Status> open(std::string url, base::Duration timeout);
+  // From now on: see net::Stream. REQUIRES: open.
+  void set_dead_after(base::Duration timeout) { stream_->set_dead_after(timeout); }
   bool is_open() const { return stream_ != nullptr && !stream_->closed(); }
   // Ends what is under way with kCancelled. Idempotent.
   void close();

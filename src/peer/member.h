@@ -28,8 +28,10 @@ inline constexpr int kPipelineWorkersMax = 4;                         // POSTs u
 inline constexpr int kSnapshotsToMemberMax = 2;                       // databases on their way to one member
 inline constexpr size_t kWriteBytes = 256 * 1024;                     // frames made before the socket is asked again
 inline constexpr auto kRetryStream = std::chrono::milliseconds(100);  // from one attempt to the next
-inline constexpr auto kPipelineTimeout = std::chrono::seconds(10);    // a POST's answer: applying may hold it up
-inline constexpr auto kSnapshotStall = std::chrono::seconds(30);      // one write of a database
+// Nothing on a stream, not even the beats of every heartbeat(): the connection lives, but somebody swallows what it carries.
+inline constexpr auto kSilentStream = std::chrono::minutes(2);
+inline constexpr auto kPipelineTimeout = std::chrono::seconds(10);  // a POST's answer: applying may hold it up
+inline constexpr auto kSnapshotStall = std::chrono::seconds(30);    // one write of a database
 inline constexpr auto kSnapshotAnswerTimeout = std::chrono::minutes(30);
 inline constexpr auto kProbeTimeout = std::chrono::seconds(5);
 inline constexpr auto kProbeReportInterval = std::chrono::seconds(30);  // between lines about one member
@@ -49,7 +51,7 @@ class Outlet {
 // How long things between members may take.
 struct Timeouts {
   base::Duration dial = std::chrono::seconds(2);   // 1 s + election timeout
-  base::Duration read = std::chrono::seconds(5);   // without a byte on a stream
+  base::Duration read = std::chrono::seconds(5);   // without an answer, or a sign of life of a stream's connection
   base::Duration write = std::chrono::seconds(5);  // of one write to a stream
 
   base::Duration heartbeat() const { return read / 3; }  // on a stream that has nothing else
@@ -142,7 +144,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::vector<Pause*> pauses_;
   std::optional<base::Instant> active_since_;
   bool unreachable_posted_ = false;
-  bool gone_told_ = true;  // since it was active last
+  bool gone_told_ = true;               // since it was active last
   std::set<std::string> refused_urls_;  // those of its URLs where nobody listens, as of the last attempts
   base::metrics::Counter& sent_bytes_;
   base::metrics::Counter& received_bytes_;

@@ -376,7 +376,7 @@ constexpr ServerFlag kMember[] = {
      switch_field<&C::socket_reuse_address>()},
     {"enable-grpc-gateway", "enable-grpc-gateway", "", "Serve the API as JSON over HTTP, too.", Part::kHere,
      switch_field<&C::enable_grpc_gateway>()},
-    {"raft-read-timeout", "", " '5s'", "Time without data after which a connection from a member is given up.", Part::kHere,
+    {"raft-read-timeout", "", " '5s'", "Time without a sign of life after which the connection to a member is given up.", Part::kHere,
      duration_field<&C::raft_read_timeout>()},
     {"raft-write-timeout", "", " '5s'", "Time a write to a member may take.", Part::kHere,
      duration_field<&C::raft_write_timeout>()},
