@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 READY = b"ready to serve client requests"
-READY_SECONDS_MAX = 60
+READY_SECONDS_MAX = 60  # times --patience
 LOG_BYTES_KEPT = 64 << 20  # of a member's log; the older half goes
 
 
@@ -65,12 +65,13 @@ class Member:
             return log.read()
 
     def wait_ready(self):
-        deadline = time.monotonic() + READY_SECONDS_MAX
+        seconds_max = READY_SECONDS_MAX * self.options.patience
+        deadline = time.monotonic() + seconds_max
         while READY not in self.log_since_start():
             if not self.alive():
                 raise AssertionError(f"{self.name} ended with {self.process.returncode} at start; see {self.log_path}")
             if time.monotonic() > deadline:
-                raise AssertionError(f"{self.name} is not ready after {READY_SECONDS_MAX} s; see {self.log_path}")
+                raise AssertionError(f"{self.name} is not ready after {seconds_max:g} s; see {self.log_path}")
             time.sleep(0.02)
 
     def alive(self):

@@ -2,12 +2,14 @@
 """Three members under load, and everything that can happen to a machine: is what they promised kept?
 
 usage: test/torture/torture.py [--server PROGRAM] [--seed N] [--seconds N] [--kills N] [--size N] [--namespaces] [--out DIR]
-                               [--only NAME,NAME] [--flag=--member-flag=x]...   or make torture SECONDS=n KILLS=n SEED=n
+                               [--only NAME,NAME] [--patience X] [--flag=--member-flag=x]...
+       or make torture SECONDS=n KILLS=n SEED=n
 
 It ends after SECONDS, or when KILLS processes were killed (0: no matter), whatever comes first. Clients put, delete, compare
 and read over the JSON gateway of all members and write down what they saw; watchers resume where they were cut off. Then all
-heals, and history.py judges. The same seed gives the same faults in the same order; the moments are the machine's. The report
-is printed and kept in DIR/report.json; if something is wrong, the history is kept beside it.
+heals, and history.py judges. The store is compacted now and then, up to what all watchers have seen. The same seed gives the
+same faults in the same order; the moments are the machine's. The report is printed and kept in DIR/report.json; if something
+is wrong, the history is kept beside it. --patience: times all limits of waiting, for a machine that is busy with other things.
 """
 
 import argparse
@@ -35,11 +37,12 @@ WATCHERS = 3
 KEYS = 40
 ANSWER_SECONDS_MAX = 10        # longer than the servers let anybody wait
 WATCH_SILENCE_SECONDS_MAX = 5  # then a watcher tries another member
-PROGRESS_SECONDS_MAX = 60      # after healing, until writes are acknowledged again
+PROGRESS_SECONDS_MAX = 60      # after healing, until writes are acknowledged again (times --patience, as the next two)
 WRITES_BETWEEN_FAULTS = 20     # so many acknowledged before the next one: the cluster lived
 SETTLE_SECONDS_MAX = 60        # at the end, until all members hold the same
 PAUSE_AFTER_ERROR_SECONDS = 0.05
 LATE_DEATH_SECONDS_MAX = 30    # after a fault of disk, memory or descriptors is over
+COMPACTION_DISTANCE_MAX = 3000  # revisions that are kept behind what all watchers have seen, at most
 HOPELESS = 20                  # findings that are printed
 
 
@@ -224,7 +227,7 @@ class Faults:
     def excuse(victims):
         """What failed in the background may be noticed later."""
         for victim in victims:
-            victim.excused_until = time.monotonic() + LATE_DEATH_SECONDS_MAX
+            victim.excused_until = time.monotonic() + LATE_DEATH_SECONDS_MAX * victim.options.patience
 
     def sync_fails(self):
         self.disk_told(0, 1, self.choose.choice([0.2, 1]))
@@ -292,6 +295,7 @@ class Run:
         self.network = Namespaces(options.size) if options.namespaces else Loopback()
         self.members = [Member(number, options, self.network) for number in range(options.size)]
         self.over, self.last_revision = threading.Event(), None
+        self.compactions = 0
         self.acknowledged = [0] * CLIENTS
         self.last_operations = []
         self.wrong = []
@@ -300,15 +304,16 @@ class Run:
         self.count = Counter()
         self.clients = [Client(number, self, options.seed * 1000 + number) for number in range(CLIENTS)]
         self.lookers = [Looker(f"w{number}", self, options.seed * 1000 + 500 + number) for number in range(WATCHERS)]
+        self.story = Looker("the story", self, options.seed)
 
     @staticmethod
     def wait(seconds):
         time.sleep(seconds)
 
     def ended(self, member):
-        """By itself: what it said last counts in the report."""
+        """By itself: what it said last counts in the report, and is returned."""
         if member.process.returncode == -9:
-            return
+            return "killed"
         said = "nothing"
         for line in member.log_since_start().decode(errors="replace").splitlines():
             if '"level":"fatal"' in line or '"level":"panic"' in line:
@@ -316,6 +321,7 @@ class Run:
             elif line.strip() and not line.startswith(("{", "----")):
                 said = line
         self.ends[f"exit {member.process.returncode}: " + re.sub(r"/\S*/(\w+)/[^: ]*", r"\1/...", said)[:160]] += 1
+        return said
 
     def leader(self):
         for member in self.members:
@@ -329,16 +335,17 @@ class Run:
 
     def wait_for_progress(self, after):
         wanted = sum(self.acknowledged) + WRITES_BETWEEN_FAULTS
-        deadline = time.monotonic() + PROGRESS_SECONDS_MAX
+        seconds_max = PROGRESS_SECONDS_MAX * self.options.patience
+        deadline = time.monotonic() + seconds_max
         while sum(self.acknowledged) < wanted:
             if time.monotonic() > deadline:
-                raise AssertionError(f"progress: no {WRITES_BETWEEN_FAULTS} writes in {PROGRESS_SECONDS_MAX} s after {after}")
+                raise AssertionError(f"progress: no {WRITES_BETWEEN_FAULTS} writes in {seconds_max:g} s after {after}")
             for member in self.members:
                 if not member.alive():
-                    self.ended(member)
-                    if time.monotonic() > member.excused_until:
-                        self.wrong.append(f"died: {member.name} ended with {member.process.returncode} although nothing "
-                                          f"was done to it since {after}; see {member.log_path}")
+                    said = self.ended(member)
+                    if time.monotonic() > member.excused_until or said == "nothing":
+                        self.wrong.append(f"died: {member.name} ended with {member.process.returncode} (said: {said}) although "
+                                          f"nothing was done to it since {after}; see {member.log_path}")
                     member.start(self.members)
                     member.wait_ready()
             time.sleep(0.02)
@@ -352,7 +359,25 @@ class Run:
             name = self.choose.choices(names, [Faults.ALL[one] for one in names])[0]
             getattr(faults, name)()
             self.count[name] += 1
+            if self.choose.random() < 0.3:
+                self.compact()
             self.wait_for_progress(name)
+
+    def compact(self):
+        """Somebody's: who is there, and whether it succeeds, do not matter. Nobody who watches loses anything."""
+        seen = min(looker.next for looker in [self.story, *self.lookers]) - 1
+        revision = seen - self.choose.randrange(COMPACTION_DISTANCE_MAX)
+        member = self.choose.choice(self.members)
+        if revision < 1:
+            return
+        gateway = Gateway(member.host, member.client_port, ANSWER_SECONDS_MAX)
+        try:
+            gateway.call("kv/compaction", {"revision": str(revision)})
+            self.compactions += 1
+        except (Unknown, Refused):
+            pass
+        finally:
+            gateway.close()
 
     def watched_enough(self, looker):
         return self.last_revision is not None and looker.next > self.last_revision
@@ -374,14 +399,36 @@ class Run:
 
     def end_writes(self):
         """One more write through each member, as a client of its own: the last of them ends the story."""
+        ends = []
         for member in self.members:
-            call = Operation(CLIENTS, "put", "kend", time.monotonic(), value=f"end {member.name}")
-            gateway = Gateway(member.host, member.client_port, ANSWER_SECONDS_MAX)
+            deadline = time.monotonic() + SETTLE_SECONDS_MAX * self.options.patience
+            while not self.end_write(member, ends):
+                if time.monotonic() > deadline:
+                    self.wrong.append(f"progress: {member.name} takes no write, long after all healed; see {member.log_path}")
+                    break
+        if not ends:
+            raise AssertionError("no member takes a write any more")
+        self.last_revision = ends[-1]
+
+    def end_write(self, member, ends):
+        number = len(self.last_operations)
+        call = Operation(CLIENTS, "put", "kend", time.monotonic(), value=f"end {number} {member.name}")
+        gateway = Gateway(member.host, member.client_port, ANSWER_SECONDS_MAX)
+        self.last_operations.append(call)
+        try:
             call.revision = revision_of(gateway.call("kv/put", {"key": encode(call.key), "value": encode(call.value)}))
-            call.end = time.monotonic()
+        except Refused:
+            call.refused = True
+            time.sleep(PAUSE_AFTER_ERROR_SECONDS)
+            return False
+        except Unknown:
+            time.sleep(PAUSE_AFTER_ERROR_SECONDS)
+            return False
+        finally:
             gateway.close()
-            self.last_operations.append(call)
-        self.last_revision = self.last_operations[-1].revision
+        call.end = time.monotonic()
+        ends.append(call.revision)
+        return True
 
     def settle(self):
         """Quiet: the story, and what each member holds."""
@@ -389,21 +436,19 @@ class Run:
         for client in self.clients:
             client.join(2 * ANSWER_SECONDS_MAX)
         self.end_writes()
-        self.story = Looker("the story", self, self.options.seed)
-        self.story.start()
         for looker in [self.story, *self.lookers]:
-            looker.join(SETTLE_SECONDS_MAX)
+            looker.join(SETTLE_SECONDS_MAX * self.options.patience)
             if looker.is_alive():
                 self.wrong.append(f"watch: {looker.watcher.name} got to {looker.next - 1} of {self.last_revision}, no further")
         contents = {}
-        deadline = time.monotonic() + SETTLE_SECONDS_MAX
+        deadline = time.monotonic() + SETTLE_SECONDS_MAX * self.options.patience
         for member in self.members:
             content = self.content(member)
             while content is None and time.monotonic() < deadline:
                 time.sleep(0.05)
                 content = self.content(member)
             if content is None:
-                self.wrong.append(f"members: {member.name} has not applied {self.last_revision} after {SETTLE_SECONDS_MAX} s")
+                self.wrong.append(f"members: {member.name} has not applied {self.last_revision} for so long")
             else:
                 contents[member.name] = content
         return contents
@@ -415,7 +460,8 @@ class Run:
         self.wrong += check(story, operations, [looker.watcher for looker in self.lookers], contents)
         self.report = {
             "seed": self.options.seed, "seconds": round(time.monotonic() - self.began, 1), "faults": dict(self.count),
-            "killed": self.killed, "starts": [member.starts for member in self.members], "ended by themselves": dict(self.ends),
+            "compactions": self.compactions, "killed": self.killed, "starts": [member.starts for member in self.members],
+            "ended by themselves": dict(self.ends),
             "events": len(story.events), "operations": len(operations),
             "acknowledged": sum(1 for call in operations if call.known and call.kind != "get" and call.changed),
             "reads": sum(1 for call in operations if call.known and call.kind == "get"),
@@ -437,7 +483,7 @@ class Run:
             member.start(self.members)
         for member in self.members:
             member.wait_ready()
-        for thread in self.clients + self.lookers:
+        for thread in [*self.clients, *self.lookers, self.story]:
             thread.start()
         try:
             self.wait_for_progress("the start")
@@ -472,6 +518,7 @@ def main():
     parser.add_argument("--namespaces", action="store_true")
     parser.add_argument("--port", type=int, default=23100)
     parser.add_argument("--only", default="")
+    parser.add_argument("--patience", type=float, default=1)
     parser.add_argument("--out", default="")
     parser.add_argument("--flag", action="append", default=[])
     options = parser.parse_args()
