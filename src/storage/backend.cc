@@ -153,6 +153,7 @@ Backend::Backend(Engine& engine, const BackendOptions& options)
 Backend::~Backend() = default;
 
 void Backend::put(std::string_view key, std::string_view value) {
+  FAILPOINT(beforeBucketPut);
   batch_->put(key, value, false);
   ++changes_;
   row_bytes_ += kRowOverheadBytes + key.size() + value.size();
@@ -228,6 +229,9 @@ std::shared_ptr<Commit> Backend::begin_commit(uint64_t tag) {
 
 Status Backend::run(const Commit& commit) const {
   FAILPOINT(beforeCommit);
+  // bbolt's own: its file cannot grow, its meta page cannot be written.
+  if (const auto text = FAILPOINT_TEXT(lackOfDiskSpace)) return Status(base::Code::kResourceExhausted, *text);
+  if (const auto text = FAILPOINT_TEXT(beforeWriteMetaError)) return Status(base::Code::kInternal, *text);
   Status done = engine_.write(*commit.rows_, /*sync=*/true);
   FAILPOINT(afterCommit);
   return done;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 
 namespace storage {
@@ -88,6 +89,12 @@ class WritableFile final : public leveldb::WritableFile {
   leveldb::Status Flush() override { return leveldb::Status::OK(); }
   leveldb::Status Sync() override {
     if (leveldb::Status done = write_buffer(); !done.ok()) return done;
+    // bbolt's names. What its meta page is, the MANIFEST is here.
+    if (io::base_name(path_).starts_with("MANIFEST-")) {
+      FAILPOINT(beforeSyncMetaPage);
+    } else {
+      FAILPOINT(beforeSyncDataPages);
+    }
     if (base::Status done = file_->sync(); !done.ok()) return convert(done);
     if (!name_is_durable_) {
       if (base::Status done = disk_.sync_dir(io::parent(path_)); !done.ok()) return convert(done);

@@ -11,21 +11,25 @@ import unittest
 
 import harness
 
-# All that etcd 3.7.1's server has, but bbolt's own.
+# All that etcd 3.7.1's server has, but afterIsMemberExist (asked for by tests inside of its process only), and of bbolt's own
+# those that mean something without mmap: not mapError, unmapError, mlockError, munlockError and resizeFileError.
 NAMES = """afterCommit afterStartDBTxn afterWritebackBuf applyAfterOpenSnapshot applyBeforeOpenSnapshot
-beforeApplyOneConfChange beforeApplyOneEntryNormal beforeCheckpointInLeaseRenew beforeCommit
+beforeApplyOneConfChange beforeApplyOneEntryNormal beforeBucketPut beforeCheckpointInLeaseRenew beforeCommit
 beforeLookupWhenForwardLeaseTimeToLive beforeLookupWhenLeaseTimeToLive beforePublishing beforeRangeStreamChunk
-beforeSendWatchResponse beforeServeHTTPLeaseRenew beforeStartDBTxn beforeWritebackBuf commitAfterPreCommitHook
-commitBeforePreCommitHook compactAfterAcquiredBatchTxLock compactAfterCommitBatch compactAfterCommitScheduledCompact
-compactAfterSetFinishedCompact compactBeforeCommitBatch compactBeforeCommitScheduledCompact compactBeforeSetFinishedCompact
-defragBeforeCopy defragBeforeRename defragOpenFileError defragdbFail raftAfterApplySnap raftAfterSave raftAfterSaveSnap
-raftAfterWALRelease raftBeforeAdvance raftBeforeApplySnap raftBeforeFollowerSend raftBeforeLeaderSend raftBeforeSave
-raftBeforeSaveSnap raftBeforeWALSaveSnaphot raftDropHeartbeat walAfterSync walBeforeSync""".split()
+beforeSendWatchResponse beforeServeHTTPLeaseRenew beforeStartDBTxn beforeSyncDataPages beforeSyncMetaPage
+beforeWritebackBuf beforeWriteMetaError commitAfterPreCommitHook commitBeforePreCommitHook
+compactAfterAcquiredBatchTxLock compactAfterCommitBatch compactAfterCommitScheduledCompact
+compactAfterSetFinishedCompact compactBeforeCommitBatch compactBeforeCommitScheduledCompact
+compactBeforeSetFinishedCompact defragBeforeCopy defragBeforeRename defragdbFail defragOpenFileError lackOfDiskSpace
+raftAfterApplySnap raftAfterSave raftAfterSaveSnap raftAfterWALRelease raftBeforeAdvance raftBeforeApplySnap
+raftBeforeFollowerSend raftBeforeLeaderSend raftBeforeSave raftBeforeSaveSnap raftBeforeWALSaveSnaphot
+raftDropHeartbeat walAfterSync walBeforeSync""".split()
 
 # A panic at these is a crash in the middle of a write; nothing acknowledged before may be lost by it.
-AT_A_PUT = ["raftBeforeSave", "raftAfterSave", "raftBeforeLeaderSend", "raftBeforeAdvance", "walBeforeSync", "walAfterSync",
-            "beforeCommit", "afterCommit", "beforeStartDBTxn", "afterStartDBTxn", "commitBeforePreCommitHook",
-            "commitAfterPreCommitHook", "beforeWritebackBuf", "afterWritebackBuf", "beforeApplyOneEntryNormal"]
+AT_A_PUT = ["beforeBucketPut", "beforeSyncDataPages", "raftBeforeSave", "raftAfterSave", "raftBeforeLeaderSend",
+            "raftBeforeAdvance", "walBeforeSync", "walAfterSync", "beforeCommit", "afterCommit", "beforeStartDBTxn",
+            "afterStartDBTxn", "commitBeforePreCommitHook", "commitAfterPreCommitHook", "beforeWritebackBuf",
+            "afterWritebackBuf", "beforeApplyOneEntryNormal"]
 AT_A_COMPACTION = ["compactBeforeCommitScheduledCompact", "compactAfterCommitScheduledCompact",
                    "compactAfterAcquiredBatchTxLock", "compactBeforeSetFinishedCompact", "compactAfterSetFinishedCompact"]
 AT_A_LATER_BATCH = ["compactBeforeCommitBatch", "compactAfterCommitBatch"]
@@ -144,6 +148,17 @@ class Sleeps(unittest.TestCase):
 
 
 class Returns(unittest.TestCase):
+    def test_a_commit_that_fails_stops_the_member_and_loses_nothing(self):
+        with Points() as member:
+            member.ctl("put", "a", "1")
+            for name in ("lackOfDiskSpace", "beforeWriteMetaError"):
+                member.point(name, f'return("made to fail by {name}")')
+                member.ctl("put", "a", name, check=False)
+                self.assertNotEqual(member.wait(), 0)
+                self.assertIn(f"made to fail by {name}", member.log.text())
+                member.start()
+                self.assertIn(name, member.ctl("get", "a").stdout)
+
     def test_a_defragmentation_that_fails_is_told_and_harms_nothing(self):
         with Points() as member:
             for name, text in (("defragOpenFileError", "no space"), ("defragdbFail", "some random error")):
