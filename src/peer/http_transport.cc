@@ -184,7 +184,7 @@ std::optional<Refusal> HttpTransport::admit_stream(const Request& request, Chann
 
 void HttpTransport::open_stream(NodeId from, Channel channel, std::shared_ptr<Outlet> outlet) {
   const auto peer = peers_.find(from);
-  if (peer == peers_.end()) return outlet->cut();
+  if (peer == peers_.end()) return outlet->end();
   peer->second->attach(channel, std::move(outlet));
 }
 

@@ -73,11 +73,11 @@ struct Member::Writer {
   std::deque<RaftMessage> queue;
   size_t queue_bytes = 0;
   bool beat = false;  // a link heartbeat is due
+  bool writing = false;  // and may wait for long
   bool ended = false;
 
   void end() {
-    ended = true;
-    outlet->cut();
+    if (!std::exchange(ended, true)) writing ? outlet->cut() : outlet->end();
     wake.notify();
   }
 };
@@ -225,7 +225,7 @@ void Member::enqueue(Writer& writer, RaftMessage message) {
 }
 
 void Member::attach(Channel channel, std::shared_ptr<Outlet> outlet) {
-  if (closed_) return outlet->cut();
+  if (closed_) return outlet->end();
   std::shared_ptr<Writer>& slot = writers_[static_cast<size_t>(channel)];
   if (slot != nullptr) {
     slot->end();
@@ -279,7 +279,9 @@ asio::awaitable<void> Member::write_stream(std::shared_ptr<Member>, std::shared_
     }
     sent_bytes_.add(out.size());
     timers.arm(deadlines.stall, shared_->now() + shared_->timeouts.write);
+    writer->writing = true;
     written = co_await writer->outlet->write(out);
+    writer->writing = false;
     timers.disarm(deadlines.stall);
   }
   timers.disarm(deadlines.beat);

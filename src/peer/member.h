@@ -43,6 +43,8 @@ class Outlet {
   virtual ~Outlet() = default;
   // Waits until the socket has room. An error: the stream is dead.
   virtual asio::awaitable<base::Status> write(std::string bytes) = 0;
+  // Ends it behind what was written: the other side sees a stream that is over, not one that broke.
+  virtual void end() = 0;
   // Ends it now, even while a write waits.
   virtual void cut() = 0;
   virtual void on_closed(std::function<void()> callback) = 0;

@@ -278,7 +278,7 @@ void HttpConnection::answer(HttpExchange* from, HttpResponse response) {
   if (from != current_.get() || closed_) return;
   http1::Fields fields = response.headers.copy();
   fields.emplace_back("Date", http1::http_date(loop_->clock().unix_ns() / 1000000000));
-  keep_alive_ = keep_alive_ && !draining_;
+  keep_alive_ = keep_alive_ && !draining_ && !response.closes;
   const bool body = may_have_body(response.status);
   const bool chunked = response.chunked && body && parser_.head().version_minor >= 1;
   const http1::Framing framing = !body ? http1::Framing::kNone : chunked ? http1::Framing::kChunked : http1::Framing::kLength;

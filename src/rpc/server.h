@@ -152,6 +152,7 @@ struct HttpResponse {
   std::string body;
   bool chunked = false;  // as one chunk, with `trailers` after it; otherwise with its length
   Metadata trailers;
+  bool closes = false;  // the connection ends behind it
 };
 // A response on its way. Either finish() once, or begin() then write()... then end(), or upgrade() then read() and write()...
 // then end().

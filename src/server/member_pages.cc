@@ -1,11 +1,16 @@
 #include "server/member_pages.h"
 
+#include <strings.h>
+
 #include <charconv>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/bytes.h"
 #include "base/log.h"
 #include "server/errors.h"
+#include "server/http_access.h"
 #include "server/maintainer.h"
 #include "server/node.h"
 #include "server/reconfiguration.h"
@@ -19,7 +24,7 @@ using Call = std::shared_ptr<rpc::HttpCall>;
 
 constexpr std::string_view kPromotePrefix = "/members/promote/";
 
-// Every answer names the cluster.
+// Every answer but a refused method and a refused hash names the cluster.
 void answer(Node& node, rpc::HttpCall& call, int status, std::string_view type, std::string body) {
   rpc::HttpResponse response;
   response.status = status;
@@ -34,16 +39,14 @@ void refuse(Node& node, rpc::HttpCall& call, int status, std::string_view text) 
   answer(node, call, status, "text/plain; charset=utf-8", std::string(text) + "\n");
 }
 
+void refuse_plainly(rpc::HttpCall& call, int status, std::string_view text) {
+  call.finish(plain_error(status, std::string(text)));
+}
+
 // As Go's: before anything else is looked at.
 bool allow_only(const rpc::HttpCall& call, std::string_view method, rpc::HttpCall& answered) {
   if (call.request().method == method) return true;
-  rpc::HttpResponse response;
-  response.status = 405;
-  response.headers.add("Content-Type", "text/plain; charset=utf-8");
-  response.headers.add("X-Content-Type-Options", "nosniff");
-  response.headers.add("Allow", std::string(method));
-  response.body = "Method Not Allowed\n";
-  answered.finish(std::move(response));
+  answered.finish(method_not_allowed(std::string(method)));
   return false;
 }
 
@@ -78,26 +81,38 @@ void serve_promotion(Node& node, const Call& call, std::string_view id_text) {
   });
 }
 
+// {"revision": n} as Go's encoding/json reads it: nothing and null are 0, names are compared without case. nullopt: it
+// cannot be read so.
+std::optional<int64_t> asked_revision(const nlohmann::json& asked) {
+  if (asked.is_null()) return 0;
+  if (!asked.is_object()) return std::nullopt;
+  int64_t revision = 0;
+  for (const auto& [name, value] : asked.items()) {
+    if (strcasecmp(name.c_str(), "revision") != 0 || value.is_null()) continue;
+    if (!value.is_number_integer()) return std::nullopt;
+    if (value.is_number_unsigned() && value.get<uint64_t>() > std::numeric_limits<int64_t>::max()) return std::nullopt;
+    revision = value.get<int64_t>();
+  }
+  return revision;
+}
+
 void serve_hash(Node& node, const Call& call) {
   if (!allow_only(*call, "GET", *call)) return;
   const rpc::HttpRequest& request = call->request();
   const std::string_view cluster = request.headers.find("x-etcd-cluster-id");
   if (!cluster.empty() && cluster != base::hex(node.membership().cluster_id())) {
-    return refuse(node, *call, 412, "cluster ID mismatch");
+    return refuse_plainly(*call, 412, "cluster ID mismatch");
   }
   const nlohmann::json asked = nlohmann::json::parse(request.body, nullptr, false);
-  const auto found = asked.is_object() ? asked.find("revision") : asked.end();
-  if (!asked.is_object() || (found != asked.end() && !found->is_number_integer())) {
-    return refuse(node, *call, 400, "error unmarshalling request");
-  }
-  const int64_t revision = found == asked.end() ? 0 : found->get<int64_t>();
-  node.maintainer().hash_kv(revision, [&node, call](const base::Result<HashAnswer>& hash) {
+  const std::optional<int64_t> revision = asked_revision(asked);
+  if (!revision) return refuse_plainly(*call, 400, "error unmarshalling request");
+  node.maintainer().hash_kv(*revision, [&node, call](const base::Result<HashAnswer>& hash) {
     if (!hash.ok()) {
       // Members know the texts without the prefix that clients see.
       std::string text(hash.status().text());
       if (text.starts_with("etcdserver: mvcc:")) text = text.substr(std::string_view("etcdserver: ").size());
       base::log::warn("failed to get hashKV", {{"error", text}});
-      return refuse(node, *call, 400, text);
+      return refuse_plainly(*call, 400, text);
     }
     nlohmann::ordered_json json;
     json["header"] = {{"revision", hash->current_revision}};

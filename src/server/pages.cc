@@ -93,13 +93,19 @@ bool Pages::admit_http(bool gateway, Visit& visit) const {
     return false;
   }
   const std::string& path = visit.target.path;
-  const bool is_root = (path == "/v3" && gateway) || (path == "/debug/pprof" && profiles_enabled(config_));
-  const std::string clean = is_root ? path + "/" : clean_path(path);
-  if (clean == path || request.method == "CONNECT") return true;
+  return !send_to_clean_path(visit, (path == "/v3" && gateway) || (path == "/debug/pprof" && profiles_enabled(config_)));
+}
+
+// Go's ServeMux: a path with detours, or one that is the name of a folder without its slash. False: neither.
+bool Pages::send_to_clean_path(const Visit& visit, bool is_folder) {
+  const std::string& path = visit.target.path;
+  const std::string& method = visit.call->request().method;
+  const std::string clean = is_folder ? path + "/" : method == "CONNECT" ? path : clean_path(path);
+  if (clean == path) return false;
   std::string location = escape_path(clean);
   if (!visit.target.raw_query.empty()) location += "?" + visit.target.raw_query;
-  visit.finish(redirect(request.method, location));
-  return false;
+  visit.finish(redirect(method, location));
+  return true;
 }
 
 void Pages::serve(Port port, Gateway* gateway, std::shared_ptr<HttpCall> call) {
@@ -110,9 +116,16 @@ void Pages::serve(Port port, Gateway* gateway, std::shared_ptr<HttpCall> call) {
   if (request.version_minor > 0 && request.headers.find("host").data() == nullptr) {
     return visit.finish(bad_request("400 Bad Request: missing required Host header"));
   }
+  if (request.target == "*") {  // as Go's net/http: a question to the server as a whole, or nonsense
+    HttpResponse response;
+    response.status = request.method == "OPTIONS" ? 200 : 400;
+    response.closes = response.status == 400;
+    return visit.finish(std::move(response));
+  }
   const std::string& path = visit.target.path;
   if (port == Port::kClient) return serve_client(gateway, std::move(visit));
   if (port == Port::kMetrics) return serve_checked_pages(visit);
+  if (send_to_clean_path(visit, path == "/members/promote" || path == "/raft/stream")) return;
   if (path == "/version") {
     return visit.finish(visit.is_get() ? with_body("application/json", version_json(node_)) : method_not_allowed("GET"));
   }
@@ -142,7 +155,11 @@ void Pages::serve_leases(std::shared_ptr<HttpCall> call, bool renew) {
   }
   const rpc::HttpRequest& request = call->request();
   if (request.method != "POST") return call->finish(plain_error(405, "Method Not Allowed"));
-  if (request.body.size() > kLeaseBodyBytesMax) return call->finish(plain_error(413, "request body too large"));
+  if (request.body.size() > kLeaseBodyBytesMax) {
+    HttpResponse response = plain_error(413, "request body too large");
+    response.closes = true;
+    return call->finish(std::move(response));
+  }
   const auto refuse = [call](const Status& status, int otherwise) {
     if (status.code() == base::Code::kNotFound) return call->finish(plain_error(404, "lease not found"));
     if (status == errors::timeout_waiting_applied()) {

@@ -36,6 +36,8 @@ class Pages {
   };
   // False: answered.
   bool admit_http(bool gateway, Visit& visit) const;
+  // True: answered.
+  static bool send_to_clean_path(const Visit& visit, bool is_folder);
   void serve_client(Gateway* gateway, Visit visit);
   void serve_checked_pages(const Visit& visit);
   void serve_health(const Visit& visit);

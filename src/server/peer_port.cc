@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "net/spawn.h"
+#include "server/http_access.h"
 #include "server/snapshot_receiver.h"
 
 namespace server {
@@ -23,6 +24,10 @@ class HttpOutlet final : public peer::Outlet {
   asio::awaitable<Status> write(std::string bytes) override {
     if (call_ == nullptr) co_return Status(base::Code::kCancelled, "context canceled");
     co_return co_await call_->write(std::move(bytes));
+  }
+  void end() override {
+    if (call_ != nullptr) call_->end();
+    call_.reset();
   }
   void cut() override { call_.reset(); }
   void on_closed(std::function<void()> callback) override {
@@ -57,6 +62,7 @@ bool PeerPort::serve(const std::shared_ptr<HttpCall>& call) {
   request.method = http.method;
   request.path = path_of(http.target);
   request.header = [&http](std::string_view name) { return http.headers.find(name); };
+  if (clean_path(request.path) != request.path) return false;  // whoever asks is sent to the clean path
   if (request.path == kMessagePath) {
     serve_message(*call, request);
   } else if (request.path.starts_with(peer::kStreamPrefix)) {
@@ -88,8 +94,12 @@ rpc::Metadata PeerPort::stream_headers() const {
 void PeerPort::refuse(HttpCall& call, const peer::Refusal& refusal, bool stream) {
   rpc::HttpResponse response;
   response.status = refusal.status;
-  response.headers = stream ? stream_headers() : headers();
-  if (!refusal.allow.empty()) response.headers.append("Allow", refusal.allow);
+  // A wrong method is refused before anything is said of the cluster.
+  if (refusal.allow.empty()) {
+    response.headers = stream ? stream_headers() : headers();
+  } else {
+    response.headers.append("Allow", refusal.allow);
+  }
   response.headers.append("Content-Type", "text/plain; charset=utf-8");
   response.headers.append("X-Content-Type-Options", "nosniff");
   response.body = refusal.text + "\n";

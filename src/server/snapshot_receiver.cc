@@ -143,7 +143,10 @@ asio::awaitable<Status> SnapshotReceiver::read_head(Reception& reception) {
   for (bool knows_length = false;;) {
     while (reception.held.size() < wanted) {
       std::optional<std::string> piece = co_await reception.call->read();
-      if (!piece) co_return Status(Code::kInvalidArgument, failed + "unexpected EOF)");
+      if (!piece) {
+        const bool begun = reception.held.size() > (knows_length ? kLengthBytes : 0);
+        co_return Status(Code::kInvalidArgument, failed + (begun ? "unexpected EOF)" : "EOF)"));
+      }
       reception.held += *piece;
     }
     if (std::exchange(knows_length, true)) break;

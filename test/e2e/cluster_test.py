@@ -136,6 +136,7 @@ class PeerPortTest(unittest.TestCase):
                 ("GET", "/raft/stream/other/abc", good, b"", 404, b"invalid path\n"),
                 ("GET", "/raft/stream/message/xyz", good, b"", 404, b"invalid from\n"),
                 ("POST", "/raft/snapshot", good, b"\0\0\0\0\0\0\0\2\x08\x08", 400, b"wrong raft message type\n"),
+                ("POST", "/raft/snapshot", good, b"", 400, b"failed to decode raft message (EOF)\n"),
                 ("POST", "/raft/snapshot", good, b"\0\0\0\0", 400, b"failed to decode raft message (unexpected EOF)\n"),
                 ("POST", "/raft/snapshot", good, b"\0\0\0\0\x7f\0\0\0", 400,
                  b"failed to decode raft message (rafthttp: error limit exceeded)\n"),
@@ -144,10 +145,28 @@ class PeerPortTest(unittest.TestCase):
                 with self.subTest(method=method, path=path, body=body):
                     got = harness.http_request(member.peer_url, path, method, body, given)
                     self.assertEqual((got[0], got[2]), (status, text))
-                    self.assertEqual(got[1]["X-Etcd-Cluster-ID"], cluster)
+                    self.assertEqual(got[1].get("X-Etcd-Cluster-ID"), None if status == 405 else cluster)
                     self.assertEqual(got[1].get("X-Server-Version"), "3.7.1" if "/stream/" in path else None)
+            for path, clean in (("/raft/stream", "/raft/stream/"), ("/members/promote", "/members/promote/"),
+                                ("//members", "/members"), ("/raft/./probing", "/raft/probing")):
+                with self.subTest(path=path):
+                    got = harness.http_request(member.peer_url, path)
+                    self.assertEqual((got[0], got[1].get("Location")), (307, clean))
             got = harness.http_request(member.peer_url, "/raft/probing")
             self.assertTrue(json.loads(got[2])["OK"])
+            member.ctl("put", "still", "here")
+
+    def test_hashes_of_revisions_that_cannot_be(self):
+        with harness.Member() as member:
+            member.ctl("put", "a", "1")
+            for revision, status in ((2, 200), (0, 200), ("null", 200), (-1, 200), (-2, 200), (-2**63, 200), (3, 400),
+                                     (2**63 - 1, 400), (2**63, 400), ("true", 400)):
+                with self.subTest(revision=revision):
+                    body = f'{{"revision":{revision}}}'
+                    self.assertEqual(harness.http_request(member.peer_url, "/members/hashkv", "GET", body)[0], status)
+            for revision in (-1, -2, -2**63):
+                hashed = member.hash(revision)
+                self.assertEqual(hashed, ("1084519789" if isinstance(hashed[0], str) else 1084519789, str(revision)))
             member.ctl("put", "still", "here")
 
 

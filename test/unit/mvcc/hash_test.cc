@@ -1,4 +1,6 @@
 // HashKV and the hashes of compactions: numbers taken from real etcd (wire-and-disk 6.7).
+#include <limits>
+
 #include "fixture.h"
 
 using namespace mvcc_test;
@@ -78,6 +80,18 @@ TEST_CASE("hash: the rows and the numbers of real etcd") {
   }
   CHECK(f.hash(12).status() == mvcc::errors::compacted());
   CHECK(f.hash(16).status() == mvcc::errors::future_revision());
+}
+
+TEST_CASE("hash: below revision 0, which may be asked for, there is nothing") {
+  FakeLeases leases;
+  Fixture f(&leases);
+  fill_to_10(f, leases);
+  constexpr int64_t kLowest = std::numeric_limits<int64_t>::min();
+  for (const int64_t revision : {int64_t{-1}, int64_t{-2}, kLowest + 1, kLowest}) {
+    CAPTURE(revision);
+    CHECK(*f.hash(revision) == mvcc::KeyHash{1084519789, -1, revision});  // of the bucket's name alone
+  }
+  CHECK(f.hash(std::numeric_limits<int64_t>::max()).status() == mvcc::errors::future_revision());
 }
 
 TEST_CASE("hash: a compaction leaves the hash that HashKV had there, with the compact revision before it") {
