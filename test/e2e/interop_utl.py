@@ -4,6 +4,7 @@ taken over, looked at and rewritten by ours. OLD_ETCD names servers of older ver
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,9 @@ from restore_test import UTL
 REFERENCE = Path(os.environ["ETCD_REFERENCE"])
 SERVERS = [str(REFERENCE / "etcd"), *os.environ.get("OLD_ETCD", "").split()]
 
+FLAG = re.compile(r"  +(-\w, )?--[\w-]+( (string|duration|int|uint))?(?= |$)")
+COMMAND = re.compile(r"  +\S+")
+
 
 def run(program, *arguments, cwd):
     return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=120, cwd=cwd,
@@ -26,7 +30,8 @@ def run(program, *arguments, cwd):
 def without_prose(text):
     """Of a usage text only names and types of flags count."""
     lines = [line for line in text.splitlines() if not line.startswith(("20", "goroutine"))]
-    return [" ".join(line.split()[:2]) if line.startswith("  ") else line for line in lines]
+    named = [FLAG.match(line) or COMMAND.match(line) for line in lines]
+    return [found.group().strip() if found else line for found, line in zip(named, lines)]
 
 
 class Utl(unittest.TestCase):
