@@ -74,10 +74,11 @@ struct Member::Writer {
   size_t queue_bytes = 0;
   bool beat = false;  // a link heartbeat is due
   bool writing = false;  // and may wait for long
-  bool ended = false;
+  bool ended = false;    // what waits is still sent: a member that was removed hears of it so
 
   void end() {
-    if (!std::exchange(ended, true)) writing ? outlet->cut() : outlet->end();
+    ended = true;
+    if (writing) outlet->cut();
     wake.notify();
   }
 };
@@ -262,7 +263,7 @@ asio::awaitable<void> Member::write_stream(std::shared_ptr<Member>, std::shared_
   timers.arm(deadlines.beat, shared_->now() + shared_->timeouts.heartbeat());
   std::string out;
   Status written;
-  while (written.ok() && !writer->ended) {
+  while (written.ok() && !(writer->ended && writer->queue.empty())) {
     if (writer->queue.empty() && !writer->beat) {
       co_await writer->wake.wait();
       continue;
@@ -288,7 +289,8 @@ asio::awaitable<void> Member::write_stream(std::shared_ptr<Member>, std::shared_
   std::shared_ptr<Writer>& slot = writers_[static_cast<size_t>(writer->channel)];
   const bool lost = slot == writer;
   if (lost) slot.reset();
-  writer->end();
+  writer->ended = true;
+  written.ok() ? writer->outlet->end() : writer->outlet->cut();
   if (!lost || closed_) co_return;
   base::log::warn("lost TCP streaming connection with remote peer", {{"stream-writer-type", stream_name(writer->channel)},
                                                                      {"local-member-id", base::hex(shared_->us.self.value())},

@@ -411,7 +411,7 @@ void Leases::find_until(LeaseId id, bool with_keys, Instant deadline, FoundDone 
 void Leases::find_here(LeaseId id, bool with_keys, FoundDone done) {
   wait_applied([this, id, with_keys, done = std::move(done)](const Status& applied) {
     if (!applied.ok()) return done(applied);
-    if (!lessor_.is_primary()) return done(errors::not_primary());
+    if (lessor_.exists(id) && !lessor_.is_primary()) return done(errors::not_primary());
     done(look_up(id, with_keys));
   });
 }

@@ -19,7 +19,10 @@ def plain(text, member):
     text = text.replace(str(member.root), "ROOT")
     text = re.sub(r"127\.0\.0\.1:\d+", "HOST", text)
     text = re.sub(r"\b[0-9a-f]{14,16}\b", "ID", text)
-    return re.sub(r"dial tcp HOST: connect: |connect: ", "", text)
+    text = re.sub(r"dial tcp HOST: connect: |connect: ", "", text)
+    # Members are listed by id, which comes from the port.
+    return re.sub(r"(?<=Members:\[)&.*?(?=\] RemovedMemberIDs)",
+                  lambda found: " ".join(sorted(re.split(r" (?=&\{)", found.group()))), text)
 
 
 def last_words(member, seconds=20):

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """What the log says of single requests: those that took long, those that failed, and nothing of what must not be seen."""
 
+import concurrent.futures
 import json
+import time
 import unittest
 
 import harness
 from raw_grpc import Connection, field
 
 LINE_SECONDS_MAX = 20
+STOPPED_SECONDS = 0.6  # more than a trace (0.1 s) and a late heartbeat (0.2 s) begin at
 APPLY, FAILED, STATS = "apply request took too long", "failed to apply request", "request stats"
 SECRET = "what-nobody-may-see"
 
@@ -63,6 +66,42 @@ class RequestLines(unittest.TestCase):
             member.ctl("get", "key")
             member.stop()
             self.assertEqual([lines_of(member, msg) for msg in (APPLY, FAILED, STATS)], [[], [], []])
+
+
+class ClusterLines(unittest.TestCase):
+    """What takes long because a member was stopped for a while: at least so long, so nothing depends on the machine's speed,
+    but for whether the request was there in time, which is tried until it was."""
+
+    def test_a_request_that_waited_for_others_and_a_leader_that_was_late(self):
+        with harness.Cluster("--heartbeat-interval=100", "--election-timeout=5000", size=2) as cluster:
+            leader = cluster.leader()
+            follower = cluster.followers()[0]
+            begin = len(leader.log.lines)
+
+            def traced():
+                with Connection(leader.client_url) as calls, concurrent.futures.ThreadPoolExecutor(1) as pool:
+                    follower.pause()
+                    put = pool.submit(calls.call, "/etcdserverpb.KV/Put", field(1, b"key") + field(2, SECRET.encode()))
+                    time.sleep(STOPPED_SECONDS)
+                    follower.resume()
+                    put.result()
+                return leader.log.wait_for('"msg":"trace"', STOPPED_SECONDS, begin)
+            line = json.loads(harness.wait_until("a put that waited", traced))
+            self.assertEqual(line["operation"], "put")
+            self.assertRegex(line["detail"], r"^\{key:key; req_size:\d+; response_revision:\d+; \}$")
+            self.assertRegex(line["steps"][0], r"^'process raft request'  \(duration: ")
+            self.assertEqual(line["step_count"], len(line["steps"]))
+            self.assertNotIn(SECRET, leader.log.text())
+
+            def late():
+                member = cluster.leader()
+                member.pause()
+                time.sleep(STOPPED_SECONDS)
+                member.resume()
+                return member.log.wait_for("leader failed to send out heartbeat on time", STOPPED_SECONDS)
+            line = json.loads(harness.wait_until("a late heartbeat", late))
+            self.assertEqual((line["level"], line["heartbeat-interval"], line["expected-duration"]), ("warn", "100ms", "200ms"))
+            self.assertIn(line["to"], [cluster.id_of(member) for member in cluster.members])
 
 
 if __name__ == "__main__":

@@ -97,6 +97,11 @@ class SnapshotInstallTest(unittest.TestCase):
             change()  # The slow one has more than it takes.
             self.assertIs(left_behind(cluster, writer.bulk, change), away)
             self.assertTrue(away.log.wait_for("applied snapshot", 60), away.log.text())
+            for text in ("receiving database snapshot", "received and saved database snapshot", "applying snapshot"):
+                self.assertIn(text, away.log.text())
+            senders = [member for member in cluster.members if member is not away]
+            for text in ("sending database snapshot", "sent database snapshot"):
+                wait_until(text, lambda said=text: any(said in member.log.text() for member in senders))
             change()
             for number, watch in enumerate(watches):
                 with self.subTest(watch=number), watch:

@@ -220,6 +220,16 @@ TEST_CASE("transport: a stream that another replaces ends as HTTP does, one whos
   CHECK_FALSE(stuck->was_ended);
 }
 
+TEST_CASE("transport: who is removed still gets what was sent before, and then the end of the stream") {
+  World world;
+  const auto messages = world.open(Channel::kMessage);
+  world.send(world.message(RaftMessageType::kHeartbeat));
+  world.transport.remove_peer(kOther, true);
+  world.settle();
+  CHECK(read_all(Channel::kMessage, messages->written).size() == 1);
+  CHECK(messages->was_ended);
+}
+
 TEST_CASE("transport: of several answers to appends the last is sent, refusals all") {
   World world;
   const auto messages = world.open(Channel::kMessage);
