@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The README's chapter on clusters, run as it is written: its addresses and folders stand for ports and folders of this machine."""
+"""The README's chapter on clusters, run as it is written: its addresses and folders stand for ports and folders of this
+machine."""
 
 import re
 import shlex
@@ -86,7 +87,8 @@ class Clusters(unittest.TestCase):
             ["etcdctl", "--endpoints", "http://10.0.0.1:2379", "put", key, "value"], check=False).returncode == 0)
 
     def at(self, number, key):
-        return self.run_here(["etcdctl", "--endpoints", f"http://10.0.0.{number}:2379", "get", key, "--print-value-only"]).stdout
+        asked = ["etcdctl", "--endpoints", f"http://10.0.0.{number}:2379", "get", key, "--print-value-only"]
+        return self.run_here(asked).stdout
 
     def check_status(self, words):
         table = self.run_here(words).stdout
