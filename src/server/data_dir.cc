@@ -3,10 +3,11 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "etcdserver.pb.h"
-#include "server/force_new_cluster.h"
 #include "io/tree.h"
+#include "server/force_new_cluster.h"
 #include "server/snapshot_installer.h"
 #include "server/snapshot_receiver.h"
+#include "server/wal_segments.h"
 #include "storage/bolt/buckets.h"
 #include "storage/bolt/reader.h"
 
@@ -62,6 +63,8 @@ std::string metadata_of(NodeId self, uint64_t cluster) {
   return metadata.SerializeAsString();
 }
 
+uint64_t g_wal_segment_bytes = storage::kWalSegmentBytes;
+
 Result<DataDir> create(const Config& config, io::Disk& disk, Bootstrap who) {
   DataDir out;
   out.self = who.self;
@@ -69,6 +72,7 @@ Result<DataDir> create(const Config& config, io::Disk& disk, Bootstrap who) {
   out.bootstrap_members = std::move(who.founders);
   out.existing_members = std::move(who.existing);
   storage::WalOptions options;
+  options.segment_bytes = g_wal_segment_bytes;
   options.no_sync = config.unsafe_no_fsync;
   Result<std::unique_ptr<storage::Wal>> wal =
       storage::Wal::create(disk, config.effective_wal_dir(), metadata_of(out.self, out.cluster_id), options);
@@ -83,6 +87,7 @@ Result<DataDir> reopen(const Config& config, io::Disk& disk, const AskPeer& ask)
   DataDir out;
   if (!snapshots->empty()) out.snapshot = snapshots->back();
   storage::WalOptions options;
+  options.segment_bytes = g_wal_segment_bytes;
   options.no_sync = config.unsafe_no_fsync;
   auto opened = storage::Wal::open(disk, config.effective_wal_dir(), out.snapshot.index, out.snapshot.term, options);
   if (!opened.ok()) return opened.status();
@@ -145,6 +150,8 @@ Status take_over_database(const Config& config, io::Disk& disk, const std::strin
 }
 
 }  // namespace
+
+void set_wal_segment_bytes_for_test(uint64_t bytes) { g_wal_segment_bytes = bytes; }
 
 Result<bool> has_log(const Config& config, io::Disk& disk) {
   Result<bool> is_there = io::exists(disk, config.effective_wal_dir());

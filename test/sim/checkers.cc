@@ -329,6 +329,10 @@ std::string check_watch(const Oracle& oracle, const WatchRecord& watch, int64_t 
 // --- leases -----------------------------------------------------------------------------------------------------------------
 
 std::string check_lease(const Oracle& oracle, const LeaseRecord& lease, double drift, base::Duration grace) {
+  if (lease.let_go > 0) {
+    if (oracle.model().get(lease.key, oracle.revision())) return {};
+    return "key " + lease.key + " went with lease " + to_string(lease.id) + " though it was written again without it";
+  }
   if (lease.key.empty() || lease.revoked || lease.key_lost) return {};
   for (const auto& [revision, transaction] : oracle.log()) {
     for (const Change& change : transaction.changes) {

@@ -318,4 +318,15 @@ TEST_CASE("leases: an early end is found") {
   CHECK(verdict(14700, false).find("early") != std::string::npos);
   CHECK(verdict(11000, false).find("early") != std::string::npos);
   CHECK(verdict(11000, true) == "");
+
+  Oracle oracle;
+  CHECK(oracle.record(2, {put("l", "v1", 2, 2, 1)}, at(1000)) == "");
+  CHECK(oracle.record(3, {put("l", "v2", 2, 3, 2)}, at(2000)) == "");
+  LeaseRecord lease;
+  lease.key = "l";
+  lease.key_lost = true;
+  lease.let_go = 3;
+  CHECK(sim::check_lease(oracle, lease, 0.01, 100ms) == "");
+  CHECK(oracle.record(4, {erase("l", 4)}, at(60000)) == "");
+  CHECK(sim::check_lease(oracle, lease, 0.01, 100ms).find("written again without it") != std::string::npos);
 }

@@ -362,6 +362,19 @@ class LeaseClient final : public Client {
     put.set_lease(lease.id);
     run(Op::kPut, put.SerializeAsString(), false, [this, at, key](const Operation& written) {
       if (written.outcome == Operation::kOk) history_.leases[at].key = key;
+      if (written.outcome == Operation::kOk && rng().one_in(6) && !stopped_) return let_go(at, key);
+      renew(at, static_cast<int>(rng().below(kRenewalsMax)));
+    });
+  }
+
+  // Written again without the lease: that it ends must not matter to the key any more.
+  void let_go(size_t at, const std::string& key) {
+    etcdserverpb::PutRequest put;
+    put.set_key(key);
+    put.set_value(history_.value());
+    history_.leases[at].key_lost = true;
+    run(Op::kPut, put.SerializeAsString(), false, [this, at](const Operation& written) {
+      history_.leases[at].let_go = written.outcome == Operation::kOk ? written.revision : 0;
       renew(at, static_cast<int>(rng().below(kRenewalsMax)));
     });
   }

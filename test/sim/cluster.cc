@@ -12,6 +12,7 @@
 #include "server/peer_messages.h"
 #include "server/raft_driver.h"
 #include "server/snapshot_receiver.h"
+#include "server/wal_segments.h"
 #include "server/watchers.h"
 #include "wire/codec.h"
 
@@ -25,6 +26,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr size_t kStoryLinesMax = 4000;
+constexpr uint64_t kSmallSegmentBytes = 32 << 10;
 constexpr uint64_t kDamagedBytesMax = 8 << 20;  // from the beginning of a file
 
 [[noreturn]] void throw_stopped(const std::string& text) { throw MemberStopped(text); }
@@ -288,6 +290,7 @@ void Machine::kill() {
 }
 
 void Machine::cut_power() {
+  probe("a machine lost power");
   cluster_.network().unplug(id_, false);
   if (up()) stop_process();
   base::Rng rng(cluster_.world().rng().next());
@@ -396,6 +399,8 @@ void Machine::take_snapshot(wire::RaftMessage message, std::string database, std
 Cluster::Cluster(uint64_t seed, size_t members, bool varied, bool keeps_log)
     : varied_(varied), keeps_log_(keeps_log), world_(seed), network_(world_) {
   base::set_stop_hook_for_test(throw_stopped);
+  // Every second story has segments that are full soon.
+  if (varied && seed % 2 == 0) server::set_wal_segment_bytes_for_test(kSmallSegmentBytes);
   network_.set_on_sent([this](NodeId from, const wire::RaftMessage& message) { sent(from, message); });
   world_.set_on_stopped([this](World::Owner owner, const MemberStopped& stopped) { on_stopped(owner, stopped); });
   std::string initial;
@@ -405,6 +410,7 @@ Cluster::Cluster(uint64_t seed, size_t members, bool varied, bool keeps_log)
 
 Cluster::~Cluster() {
   machines_.clear();
+  server::set_wal_segment_bytes_for_test(storage::kWalSegmentBytes);
   base::set_stop_hook_for_test(nullptr);
 }
 
@@ -441,7 +447,7 @@ void Cluster::on_stopped(World::Owner owner, const MemberStopped& stopped) {
     if (!machine->up() || &machine->loop() != owner) continue;
     const std::string text = "member " + std::to_string(machine->number()) + " stopped itself: " + stopped.what();
     tell(text);
-    if (machine->damaged()) {
+    if (machine->damaged() && !machine->fault_planned()) {
       probe("a damaged member stopped itself");
       machine->kill();
       machine->gone = true;

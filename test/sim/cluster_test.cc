@@ -61,7 +61,8 @@ TEST_CASE("cluster: every promise is kept, whatever happens to members, disks an
       print_story(verdict);
       std::cout << sim::describe(plan) << ": " << verdict.steps << " steps, " << verdict.ok << " ok, " << verdict.refused
                 << " refused, " << verdict.unknown << " unknown, revision " << verdict.revisions << ", trace "
-                << verdict.trace_hash << "\n";
+                << verdict.trace_hash << "\n"
+                << "as a line of regressions.txt: " << line_of(plan) << "\n";
     }
     total.steps += verdict.steps;
     total.ok += verdict.ok;

@@ -47,7 +47,8 @@ struct LeaseRecord {
   base::Instant renewed{};           // when the last renewal that succeeded was asked for
   base::Instant renewal_answered{};  // ... and answered
   bool revoked = false;              // somebody asked for its end
-  bool key_lost = false;             // somebody else wrote the key
+  bool key_lost = false;             // the key was written again without the lease, maybe
+  int64_t let_go = 0;                // at this revision; 0: nobody knows
 };
 
 }  // namespace sim

@@ -167,6 +167,15 @@ bool Nemesis::may_lose_state(const Machine& machine) {
   return leader->node().membership().voter_count() >= 3;
 }
 
+bool Nemesis::may_start_anew(const Machine& machine) {
+  if (machine.config().existing_cluster) return false;
+  const std::vector<Machine*> all = cluster_.members();
+  return std::any_of(all.begin(), all.end(), [&machine](const Machine* other) {
+    return other != &machine && other->serves() &&
+           (machine.config().initial_cluster + ",").find("=" + other->url() + ",") != std::string::npos;
+  });
+}
+
 void Nemesis::damage(Machine& machine) {
   if (!may_lose_state(machine)) return;
   constexpr const char* kNames[] = {"a bit flips", "a sector is lost", "a sector is misplaced", "an older state is back",
@@ -174,7 +183,8 @@ void Nemesis::damage(Machine& machine) {
   auto kind = static_cast<Machine::Damage>(cluster_.world().rng().below(std::size(kNames)));
   if (kind == Machine::Damage::kOlderState && !machine.has_kept_state()) kind = Machine::Damage::kLostSector;
   // A newcomer without its files would join again under its old name: that is no fault of a disk any more.
-  if (kind == Machine::Damage::kNothingLeft && machine.config().existing_cluster) kind = Machine::Damage::kFlippedBit;
+  // And one whose founders are all gone has nobody to ask whether the cluster exists.
+  if (kind == Machine::Damage::kNothingLeft && !may_start_anew(machine)) kind = Machine::Damage::kFlippedBit;
   cluster_.tell(name_of(machine) + " loses power, and on its disk " + kNames[static_cast<size_t>(kind)]);
   probe("a disk lost or changed what it held");
   damage_due_ = false;
@@ -287,6 +297,8 @@ void Nemesis::change_members() {
   for (const auto& [id, member] : membership.members()) {
     Machine* machine = cluster_.by_id(id);
     if (machine == nullptr || machine->gone) return remove(id);  // One that never came, or never will.
+    if (machine->damaged() && membership.voter_count() >= 3)
+      return remove(id);  // It may fail at any time; before the others do.
   }
   if (membership.voter_count() >= 4 || (membership.voter_count() == 3 && rng.one_in(4))) {
     auto member = membership.members().begin();

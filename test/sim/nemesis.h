@@ -30,6 +30,7 @@ class Nemesis {
   void cut();
   void break_disk(Machine& machine);
   bool may_lose_state(const Machine& machine);
+  bool may_start_anew(const Machine& machine);
   void damage(Machine& machine);
   void change_members();
   void add();

@@ -253,7 +253,7 @@ class Story {
     for (const LeaseRecord& lease : history_.leases) {
       const std::string wrong = check_lease(oracle, lease, kDriftMax, kStaleRenewalMax);
       if (!wrong.empty()) return cluster_.fail(wrong);
-      if (lease.key.empty()) continue;
+      if (lease.key.empty() || lease.key_lost) continue;
       if (oracle.model().get(lease.key, oracle.revision())) {
         return cluster_.fail("lease " + std::to_string(lease.id) + " of " + std::to_string(lease.ttl_s) +
                              " s did not take its key along, long after its end");
