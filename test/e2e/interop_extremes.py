@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Numbers as small, as large and as odd as they come, in every field that takes one: ours answers as etcd does, and both live.
-One member of each kind gets the same requests in the same order, through the JSON gateway. Left out is an alarm's action that is
-none: etcd's members die of it."""
+One member of each kind gets the same requests in the same order, through the JSON gateway. Left out is an alarm's action that
+is none: etcd's members die of it."""
 
 import http.client
 import json
