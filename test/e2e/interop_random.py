@@ -173,6 +173,11 @@ class RandomTest(unittest.TestCase):
                 self.same_everywhere(cluster, "\n".join(story[-BLOCK:]))
                 leases = [self.leases(member) for member in cluster.members]
                 self.assertEqual(leases, [leases[0]] * len(leases))
+                if block % 3 == 2:
+                    member = requests.random.choice(cluster.members)
+                    member.kill()
+                    member.start()
+                    self.same_everywhere(cluster, f"after a restart of {member.name}")
                 if block % 2:
                     leader = cluster.leader()
                     cluster.ctl("move-leader", next(cluster.id_of(other) for other in cluster.members if other is not leader))
