@@ -153,6 +153,8 @@ class RestoredRows final : public storage::bolt::Rows {
       return true;
     }
     status_ = rows_.status();
+    // Pages hold more than rows: what is left to count is nothing to wait for.
+    if (progress_ && status_.ok()) progress_(2 * file_bytes_, 2 * file_bytes_);
     return false;
   }
   std::string_view bucket() const override { return rows_.bucket(); }

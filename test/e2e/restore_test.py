@@ -121,6 +121,26 @@ class Restore(unittest.TestCase):
 
         self.refused(self.restore(file=self.altered(flip)), "expected sha256 [")
 
+    def test_on_a_terminal_progress_is_shown_and_wiped_away(self):
+        ours, theirs = os.openpty()
+        process = subprocess.Popen([UTL, "snapshot", "restore", self.file, "--data-dir", "data"], cwd=self.dir, stdin=theirs,
+                                   stdout=theirs, stderr=theirs, env=harness.clean_environment())
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 65536):
+                shown += piece
+        except OSError:  # how a terminal ends on Linux
+            pass
+        os.close(ours)
+        self.assertEqual(process.wait(60), 0, shown)
+        self.assertIn(b"\r\x1b[Krestoring 100 %\r", shown)
+        for line in shown.decode().split("\n"):
+            # What stands there in the end: a logged line, or nothing.
+            left = line.rstrip("\r").split("\r")[-1].replace("\x1b[K", "")
+            self.assertTrue(left == "" or "snapshot" in left or "member" in left, line)
+            self.assertNotIn("%", left)
+
     def test_takes_a_file_without_digest_when_told(self):
         done = self.restore("--skip-hash-check", file=self.altered(lambda data: data[:-32]))
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -24,14 +24,16 @@ struct RestoreFlags {
   uint64_t bump_revision = 0;
 };
 
-// A line that is written over, for people who watch.
+// A line for people who watch. It leaves the cursor at its begin: what is logged meanwhile writes over it.
+constexpr std::string_view kEraseLine = "\r\x1b[K";
+
 server::RestoreProgress progress_bar(std::ostream& err) {
   if (::isatty(STDERR_FILENO) == 0) return nullptr;
   return [&err, shown = uint64_t{UINT64_MAX}](uint64_t done, uint64_t total) mutable {
     const uint64_t percent = total == 0 ? 100 : done * 100 / total;
     if (percent == shown) return;
     shown = percent;
-    err << "\rrestoring " << percent << " %" << (percent == 100 ? "\n" : "") << std::flush;
+    err << kEraseLine << "restoring " << percent << " %\r" << std::flush;
   };
 }
 
@@ -54,7 +56,9 @@ Exit run(const Invocation& invocation, const RestoreFlags& flags) {
   options.bump_revision = flags.bump_revision;
   options.mark_compacted = flags.mark_compacted;
   io::RealDisk disk;
-  const base::Status restored = server::restore_snapshot(disk, options, progress_bar(invocation.terminal.err));
+  const server::RestoreProgress progress = progress_bar(invocation.terminal.err);
+  const base::Status restored = server::restore_snapshot(disk, options, progress);
+  if (progress) invocation.terminal.err << kEraseLine << std::flush;
   return restored.ok() ? Exit() : fail(kExitError, std::string(restored.text()));
 }
 
