@@ -8,6 +8,7 @@ The story of the store (all events in order, from one complete watch) is taken f
   invented      each event is a write somebody began, no write happened twice, none that was refused
   time          what began after an answer has a revision above it (a write) or not below it (a read); no event before its begin
   stale         a read, a failed comparison and a delete's count are as the store was at the revision they name
+  early         a key that went with its lease was there until the lease's time was over (that it goes at all is not looked at)
   watch         each watcher saw the story's events from where it began, in order, none twice, none left out
   members       at the end every member holds what the story says, with equal hashes
 """
@@ -41,6 +42,7 @@ class Operation:
     deleted: int = 0               # delete: how many
     mod_revision: int = 0          # get: of what was found; 0: nothing
     refused: bool = False          # certainly did not happen
+    expires: float = 0             # put: under a lease of its own whose time is not over before this; 0: for ever
 
     @property
     def known(self):
@@ -101,7 +103,8 @@ def check_story(story):
 
 
 def check_writes(story, operations):
-    """(revision -> whose write that event is, what is wrong)"""
+    """(revision -> whose write that event is, what is wrong). An expiry is an operation that begins when it may happen."""
+    leased = {operation.key: operation for operation in operations if operation.expires}
     by_revision = {event.revision: event for event in story.events}
     by_value = {}
     owner, wrong = {}, []
@@ -126,7 +129,10 @@ def check_writes(story, operations):
             if event.revision not in owner:
                 # Somebody's of whom nothing was heard again: there must be one that had begun.
                 candidates = open_deletes.get(event.key, [])
-                if not candidates:
+                if event.key in leased:
+                    lessee = leased[event.key]
+                    owner[event.revision] = Operation(lessee.client, "expiry", event.key, lessee.expires)
+                elif not candidates:
                     wrong.append(f"invented: nobody deleted {event.key} at {event.revision}")
                 else:
                     owner[event.revision] = candidates.pop(0)
@@ -162,8 +168,10 @@ def check_time(owner, operations):
         if is_end:
             if revision > newest:
                 newest, by = revision, operation
-        elif revision < newest or (revision == newest and operation.kind != "get" and operation.changed and operation.known):
-            yield f"time: {operation} is at {revision}, after {by} had been answered at {newest}"
+        elif revision < newest or (revision == newest and operation.kind != "get" and
+                                   (operation.kind == "expiry" or (operation.changed and operation.known))):
+            promise = "early" if operation.kind == "expiry" else "time"
+            yield f"{promise}: {operation} is at {revision}, after {by} had been answered at {newest}"
 
 
 def check_reads(story, operations):
@@ -225,7 +233,8 @@ def check(story, operations, watchers=(), members=None):
     wrong = list(check_story(story))
     owner, of_writes = check_writes(story, operations)
     wrong += of_writes
-    wrong += check_time(owner, operations)
+    expiries = [operation for operation in owner.values() if operation.kind == "expiry"]
+    wrong += check_time(owner, operations + expiries)
     wrong += check_reads(story, operations)
     wrong += check_watchers(story, watchers)
     wrong += check_members(story, members or {})

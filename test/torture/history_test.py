@@ -93,6 +93,23 @@ class Checker(unittest.TestCase):
         for seed in range(100, 150):
             self.assertEqual(Store(seed).wrong(), [])
 
+    @staticmethod
+    def lease_a_key(store, over):
+        """Put at 200, seen to be gone at 210; its lease may end at `over`."""
+        store.event("l1", "leased")
+        store.operations.append(Operation(1, "put", "l1", 200, 201, value="leased", revision=store.revision, expires=over))
+        store.event("l1", None)
+        store.operations.append(Operation(2, "get", "l1", 202, 210, revision=store.revision))
+
+    def test_a_key_that_goes_with_its_lease(self):
+        for over in (204, 209.9):
+            store = Store(7)
+            self.lease_a_key(store, over)
+            self.assertEqual(store.wrong(), [])
+
+    def test_a_lease_that_ends_early(self):
+        self.found("early", lambda store: self.lease_a_key(store, 210.1))
+
     def test_acknowledged_before_sync(self):
         def plant(store):  # The last write vanishes; later ones take its revision.
             lost = store.first(lambda call: call.kind == "put" and call.revision > 20).revision

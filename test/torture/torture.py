@@ -34,7 +34,9 @@ from members import Loopback, Member, Namespaces
 
 CLIENTS = 8
 WATCHERS = 3
-KEYS = 40
+KEYS = 40                      # k0, k1, ...; those under a lease are l<client>.<number>, each written once
+FIRST, BEHIND = "k", "m"       # what is watched and compared
+LEASE_SECONDS = 3
 ANSWER_SECONDS_MAX = 10        # longer than the servers let anybody wait
 WATCH_SILENCE_SECONDS_MAX = 5  # then a watcher tries another member
 PROGRESS_SECONDS_MAX = 60      # after healing, until writes are acknowledged again (times --patience, as the next two)
@@ -68,8 +70,10 @@ class Client(threading.Thread):
                 self.run_.over.wait(PAUSE_AFTER_ERROR_SECONDS)
 
     def step(self):
-        kind = self.choose.choices(["put", "cas", "delete", "get"], [5, 3, 1, 3])[0]
+        kind = self.choose.choices(["put", "cas", "delete", "get", "leased"], [50, 30, 10, 30, 2])[0]
         key = f"k{self.choose.randrange(KEYS)}"
+        if kind == "leased":
+            return self.put_leased()
         call = Operation(self.number, kind, key, time.monotonic())
         if kind in ("put", "cas"):
             self.written += 1
@@ -90,6 +94,18 @@ class Client(threading.Thread):
 
     def put(self, call):
         return self.gateway.call("kv/put", {"key": encode(call.key), "value": encode(call.value)})
+
+    def put_leased(self):
+        began = time.monotonic()
+        lease = self.gateway.call("lease/grant", {"TTL": str(LEASE_SECONDS)})
+        self.written += 1
+        call = Operation(self.number, "put", f"l{self.number}.{self.written}", time.monotonic(),
+                         value=f"{self.number}.{self.written}", expires=began + int(lease["TTL"]))
+        self.operations.append(call)
+        answer = self.gateway.call("kv/put", {"key": encode(call.key), "value": encode(call.value), "lease": lease["ID"]})
+        call.revision = revision_of(answer)
+        call.end = time.monotonic()
+        self.run_.leased += 1
 
     def get(self, call):
         answer = self.gateway.call("kv/range", {"key": encode(call.key)})
@@ -142,7 +158,7 @@ class Looker(threading.Thread):
 
     def follow(self, gateway):
         self.resumes += 1
-        request = {"create_request": {"key": encode("k"), "range_end": encode("l"), "start_revision": str(self.next),
+        request = {"create_request": {"key": encode(FIRST), "range_end": encode(BEHIND), "start_revision": str(self.next),
                                       "progress_notify": True}}
         for message in gateway.stream("watch", request):
             result = message.get("result", {})
@@ -295,7 +311,7 @@ class Run:
         self.network = Namespaces(options.size) if options.namespaces else Loopback()
         self.members = [Member(number, options, self.network) for number in range(options.size)]
         self.over, self.last_revision = threading.Event(), None
-        self.compactions = 0
+        self.compactions = self.leased = 0
         self.acknowledged = [0] * CLIENTS
         self.last_operations = []
         self.wrong = []
@@ -387,7 +403,7 @@ class Run:
         gateway = Gateway(member.host, member.client_port, ANSWER_SECONDS_MAX)
         at = str(self.last_revision)
         try:
-            answer = gateway.call("kv/range", {"key": encode("k"), "range_end": encode("l"), "serializable": True,
+            answer = gateway.call("kv/range", {"key": encode(FIRST), "range_end": encode(BEHIND), "serializable": True,
                                                "revision": at})
             digest = gateway.call("maintenance/hashkv", {"revision": at})
         except Unknown:
@@ -454,13 +470,17 @@ class Run:
         return contents
 
     def judge(self, contents):
+        # Leases that end go on making events.
+        for looker in [self.story, *self.lookers]:
+            looker.watcher.events = [event for event in looker.watcher.events if event.revision <= self.last_revision]
         story = Story(self.story.watcher.events)
         operations = sorted(sum((client.operations for client in self.clients), self.last_operations),
                             key=lambda call: call.begin)
         self.wrong += check(story, operations, [looker.watcher for looker in self.lookers], contents)
         self.report = {
             "seed": self.options.seed, "seconds": round(time.monotonic() - self.began, 1), "faults": dict(self.count),
-            "compactions": self.compactions, "killed": self.killed, "starts": [member.starts for member in self.members],
+            "compactions": self.compactions, "put under leases": self.leased, "killed": self.killed,
+            "starts": [member.starts for member in self.members],
             "ended by themselves": dict(self.ends),
             "events": len(story.events), "operations": len(operations),
             "acknowledged": sum(1 for call in operations if call.known and call.kind != "get" and call.changed),
