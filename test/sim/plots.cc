@@ -138,7 +138,7 @@ void Plots::start() {
   for (const Machine* machine : cluster_.members()) {
     if (!machine->serves() || machine->paused() || machine->fault_planned()) return;
   }
-  switch (rng().below(7)) {
+  switch (rng().below(9)) {
     case 0:
       return two_votes();
     case 1:
@@ -148,6 +148,8 @@ void Plots::start() {
       return power_in_an_installation();
     case 3:
       return stale_commit();
+    case 5:
+      return deposed_leader();
     default:
       return power_at_a_message();
   }
@@ -161,7 +163,8 @@ void Plots::two_votes() {
   if (!has(Fault::kPower) || !has(Fault::kCuts)) return;
   Machine* leader = cluster_.leader();
   std::vector<Machine*> others = cluster_.members();
-  if (leader == nullptr || others.size() < 3 || others.size() % 2 == 0) return;
+  if (others.size() % 2 == 0) return two_halves();
+  if (leader == nullptr || others.size() < 3) return;
   std::erase(others, leader);
   for (size_t i = others.size() - 1; i > 0; --i) std::swap(others[i], others[rng().below(i + 1)]);
   Machine& middle = *others.back();
@@ -188,6 +191,15 @@ void Plots::two_votes() {
           after(4s, [this] { finish(); });
         });
       });
+}
+
+// An even number of members, cut in the middle: neither side may elect anybody, and both want the same term.
+void Plots::two_halves() {
+  const std::vector<Machine*> all = cluster_.members();
+  const auto middle = all.begin() + static_cast<ptrdiff_t>(all.size() / 2);
+  begin("two halves");
+  apart(std::vector<Machine*>(all.begin(), middle), std::vector<Machine*>(middle, all.end()), true);
+  after(5s, [this] { finish(); });
 }
 
 // Raft's figure 8, with three. `first` has an entry that nobody else has; `second` wins an election and keeps its first entry
@@ -298,6 +310,22 @@ void Plots::power_in_an_installation() {
            });
          });
   });
+}
+
+// A leader is cut off; the others have another one and go on writing, while it still takes itself for the leader and is asked.
+void Plots::deposed_leader() {
+  Machine* leader = cluster_.leader();
+  if (!has(Fault::kCuts) || leader == nullptr || cluster_.members().size() < 3) return;
+  begin(name_of(*leader) + " is cut off and asked");
+  std::vector<Machine*> others = cluster_.members();
+  std::erase(others, leader);
+  apart({leader}, others, true);
+  for (Duration at = 0s; at < 2500ms; at += 20ms) {
+    after(at, [this, leader] {
+      if (leader->up() && leader->node().is_leader()) read(*leader, cluster_.oracle().revision());
+    });
+  }
+  after(4s, [this] { finish(); });
 }
 
 // A leader is cut off when its followers have acknowledged and do not know yet that this was enough. One of them leads then, on

@@ -27,10 +27,12 @@ class Plots {
   using Fits = std::function<bool(base::NodeId from, const wire::RaftMessage&)>;
 
   void two_votes();
+  void two_halves();
   void figure_eight();
   void power_at_a_message();
   void power_in_an_installation();
   void stale_commit();
+  void deposed_leader();
 
   void begin(const std::string& what);
   void finish();

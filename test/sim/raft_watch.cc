@@ -50,7 +50,13 @@ std::string RaftWatch::leads(const Sender& sender, Term term) {
 }
 
 std::string RaftWatch::appends(const Sender& sender, const RaftMessage& message) {
+  Term before_it = message.log_term;
   for (const wire::RaftEntry& entry : message.entries) {
+    if (entry.term < before_it || entry.term > message.term) {
+      return "entry " + number(entry.index.value()) + " of term " + number(entry.term.value()) + " stands behind one of term " +
+             number(before_it.value());
+    }
+    before_it = entry.term;
     const size_t hash = std::hash<std::string_view>()(entry.payload()) * 3 + entry.type;
     const auto [known, fresh] = entries_.emplace(std::pair(entry.index, entry.term), hash);
     if (!fresh && known->second != hash) {

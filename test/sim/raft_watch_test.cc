@@ -64,6 +64,7 @@ TEST_CASE("raft watch: a broken promise is found when it is made") {
       {"lead in term 5", {append(1, 5, 0, 0), append(2, 5, 0, 0)}},
       {"", {append(1, 5, 0, 0, {entry(3, 5, "a")}), append(2, 6, 0, 0, {entry(3, 5, "a"), entry(4, 6, "b")})}},
       {"not the same everywhere", {append(1, 5, 0, 0, {entry(3, 5, "a")}), append(2, 6, 0, 0, {entry(3, 5, "b")})}},
+      {"behind one of term 6", {append(1, 7, 0, 0, {entry(3, 6, "a"), entry(4, 5, "b")})}},
       // It found entries up to 9 and committed 7 of them: 8 and 9 are committed by its own, 10.
       {"", {ask(1, 6, 9, 7), append(1, 6, 7, 7), append(1, 6, 10, 9)}},
       {"committed entry 9 of an older term", {ask(1, 6, 9, 7), append(1, 6, 7, 7), append(1, 6, 9, 7)}},

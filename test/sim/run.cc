@@ -285,7 +285,7 @@ Plan plan_of(uint64_t seed) {
   base::Rng rng(seed * 0x9e3779b97f4a7c15 + 1);
   Plan plan;
   plan.seed = seed;
-  constexpr size_t kMembers[] = {3, 3, 3, 3, 5, 5, 1, 7};
+  constexpr size_t kMembers[] = {3, 3, 3, 4, 5, 5, 1, 7};
   plan.members = kMembers[rng.below(std::size(kMembers))];
   if (rng.one_in(3)) plan.faults = static_cast<uint32_t>(rng.next()) & kAllFaults;
   plan.pace = std::chrono::milliseconds(30 + rng.below(300));

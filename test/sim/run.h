@@ -36,7 +36,7 @@ struct Plan {
   // Only what etcd's validator has a model of is asked, and the logs keep everything; where to write it, see history_files.h.
   std::string for_validator;
 };
-// Varied by the seed: 1, 3, 5 or 7 members, all faults or some.
+// Varied by the seed: 1, 3, 4, 5 or 7 members, all faults or some.
 Plan plan_of(uint64_t seed);
 std::string describe(const Plan& plan);
 
