@@ -101,12 +101,13 @@ class Utl(unittest.TestCase):
         with self.moved(old, program=server) as again:
             holds_all(again)
             again.stop()
-        # Ours takes it over.
-        with self.moved(old) as ours:
-            holds_all(ours)
-            ours.ctl("put", "more", "x")
-            ours.restart()
-            self.assertEqual(ours.ctl("get", "more", "--print-value-only").stdout, "x\n")
+        # Ours takes it over. Of 3.4 only the snapshots are read, as by etcd 3.7.
+        if not run(server, "--version", cwd=folder).stdout.startswith("etcd Version: 3.4."):
+            with self.moved(old) as ours:
+                holds_all(ours)
+                ours.ctl("put", "more", "x")
+                ours.restart()
+                self.assertEqual(ours.ctl("get", "more", "--print-value-only").stdout, "x\n")
         # Its snapshot, restored by ours.
         ours = harness.Member(data_dir=folder / "restored")
         done = run(UTL, "snapshot", "restore", "saved.db", "--data-dir", str(ours.data_dir), "--initial-cluster",
