@@ -120,6 +120,10 @@ size_t HttpTransport::active_peers() const {
       std::count_if(peers_.begin(), peers_.end(), [](const auto& peer) { return peer.second->active_since().has_value(); }));
 }
 
+void HttpTransport::end_streams() {
+  for (const auto& [id, peer] : peers_) peer->end_streams();
+}
+
 void HttpTransport::stop(std::function<void()> done) {
   shared_->events = nullptr;
   shared_->gate.close();

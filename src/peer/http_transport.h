@@ -43,6 +43,8 @@ class HttpTransport final : public Transport {
   // GET /raft/stream/...: null, and the caller begins the answer and calls open_stream(); or what to answer.
   std::optional<Refusal> admit_stream(const Request& request, Channel* channel, base::NodeId* from);
   void open_stream(base::NodeId from, Channel channel, std::shared_ptr<Outlet> outlet);
+  // Of all members, as this one is about to stop: they see the streams end instead of break.
+  void end_streams();
   // POST /raft and /raft/snapshot, before the body is looked at.
   std::optional<Refusal> admit_post(const Request& request);
   // The body of POST /raft. Null: 204.

@@ -115,12 +115,16 @@ void Member::start() {
   (void)shared_->gate.spawn(executor, "peer probe", probe(shared_from_this()));
 }
 
-void Member::close() {
-  closed_ = true;
+void Member::end_streams() {
   for (std::shared_ptr<Writer>& writer : writers_) {
     if (writer != nullptr) writer->end();
     writer.reset();
   }
+}
+
+void Member::close() {
+  closed_ = true;
+  end_streams();
   pipeline_.clear();
   for (HttpClient* client : clients_) client->close();
   for (Pause* pause : pauses_) pause->wake.notify();

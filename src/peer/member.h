@@ -81,6 +81,8 @@ class Member : public std::enable_shared_from_this<Member> {
   // `full`: we listen to it and probe it; else it is only sent to (it knows us before we know it).
   Member(std::shared_ptr<Shared> shared, base::NodeId id, std::vector<std::string> urls, bool full);
   void start();
+  // Ends the streams that it opened here, behind what waits for them; it may open others.
+  void end_streams();
   // Ends all coroutines soon.
   void close();
 

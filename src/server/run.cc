@@ -40,6 +40,7 @@ namespace {
 using base::Status;
 
 constexpr auto kClientDrainPatience = std::chrono::seconds(3);
+constexpr auto kPeerDrainPatience = std::chrono::milliseconds(100);  // for the ends of the streams
 constexpr auto kPeerDialTimeout = std::chrono::seconds(1);  // and the election timeout
 // An append has up to 1 MiB of entries, or one that is larger: as large as a request may be, here or at a sender with other
 // flags.
@@ -346,8 +347,9 @@ asio::awaitable<void> Process::stop_all() {
   for (Front& front : fronts_) {
     if (front.port != Port::kPeer) co_await front.server->stop(kClientDrainPatience);
   }
+  peers_->end_streams();
   for (Front& front : fronts_) {
-    if (front.port == Port::kPeer) co_await front.server->stop(std::chrono::nanoseconds(0));
+    if (front.port == Port::kPeer) co_await front.server->stop(kPeerDrainPatience);
   }
   peers_->stop([this] { node_->stop([this] { home_.stop(); }); });
   loop_.after(kStopPatience, [this] {
