@@ -261,6 +261,13 @@ class Story {
       if (!lease.revoked) probe("a lease ended by time");
     }
     for (Machine* machine : present()) {
+      const std::vector<NodeId>& voters = machine->node().driver().conf_state().voters;
+      for (const auto& [id, member] : machine->node().membership().members()) {
+        const bool votes = std::ranges::count(voters, id) > 0;
+        if (member.is_learner != votes) continue;
+        return cluster_.fail("member " + std::to_string(machine->number()) + " lists as a " +
+                             (member.is_learner ? "learner one that votes" : "voter one that has no vote"));
+      }
       const size_t left = machine->node().leases().lessor().size();
       if (left > 0)
         return cluster_.fail("member " + std::to_string(machine->number()) + " still has " + std::to_string(left) + " leases");
