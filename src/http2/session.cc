@@ -337,6 +337,7 @@ struct Callbacks {
   static int on_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
     Session::Impl& me = impl(user);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
+    me.control.give(kControlFramesPerMessage);
     me.events.on_progress_sent();
     // RFC 9113 8.1: a server that has said everything asks a client that still sends to stop.
     if (me.role == Role::kServer && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&

@@ -352,12 +352,20 @@ class TlsStream final : public Stream {
 
   IoResult try_write(std::string_view bytes) override {
     if (clear_text_) return below_->try_write(bytes);
-    if (bytes.empty()) return {IoState::kDone, 0};
-    ERR_clear_error();
-    const int rc = SSL_write(ssl_, bytes.data(), static_cast<int>(std::min<size_t>(bytes.size(), INT_MAX)));
-    if (rc > 0) return {IoState::kDone, static_cast<size_t>(rc)};
-    const IoResult result = classify(rc, write_wants_write_);
-    return result.state == IoState::kEnd ? IoResult{IoState::kFailed, 0} : result;
+    // A call seals one record of up to 16 KB.
+    size_t total = 0;
+    while (total < bytes.size()) {
+      ERR_clear_error();
+      const int rc = SSL_write(ssl_, bytes.data() + total, static_cast<int>(std::min<size_t>(bytes.size() - total, INT_MAX)));
+      if (rc > 0) {
+        total += static_cast<size_t>(rc);
+        continue;
+      }
+      const IoResult last = classify(rc, write_wants_write_);
+      if (total > 0) break;  // What ended the loop is found again by the next call.
+      return last.state == IoState::kEnd ? IoResult{IoState::kFailed, 0} : last;
+    }
+    return {IoState::kDone, total};
   }
 
   asio::awaitable<Status> readable() override {

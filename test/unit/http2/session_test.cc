@@ -50,7 +50,7 @@ struct Peer : http2::Events {
     ErrorCode error = ErrorCode::kNoError;
     std::unique_ptr<TextBody> body;
   };
-  explicit Peer(http2::Role role) : session(role, *this, http2::SessionOptions()) {}
+  explicit Peer(http2::Role role, const http2::SessionOptions& options = {}) : session(role, *this, options) {}
 
   Stream& add(StreamId id) {
     streams[id].id = id;
@@ -66,6 +66,7 @@ struct Peer : http2::Events {
   }
   void on_data(void* s, std::string_view data) override {
     static_cast<Stream*>(s)->data.append(data);
+    if (ping_at_data) session.ping("measured");
     if (give_credit) session.consumed(static_cast<Stream*>(s)->id, data.size());
   }
   void on_end_stream(void* s) override {
@@ -91,6 +92,7 @@ struct Peer : http2::Events {
   std::string answer;
   bool refuse = false;
   bool give_credit = true;
+  bool ping_at_data = false;
   int pings = 0, pongs = 0;
   StreamId goaway_last = -1;
   ErrorCode goaway_error = ErrorCode::kNoError;
@@ -180,6 +182,21 @@ TEST_CASE("http2: an answer larger than every window flows as credit comes back"
     CHECK(talk(client, server).ok());
     CHECK(stream.data.size() == 2 * http2::kStreamWindowBytes);
   }
+}
+
+// As a Go client does, to measure its window.
+TEST_CASE("http2: who is sent much may ping for each piece, at whatever rate") {
+  http2::SessionOptions small;
+  small.stream_window_bytes = 64;
+  Peer client(http2::Role::kClient, small), server(http2::Role::kServer);
+  client.ping_at_data = true;
+  server.answer = std::string(64 * 3 * http2::kControlFramesBurstMax, 'z');
+  Peer::Stream& stream = client.add(1);
+  REQUIRE(client.session.submit_request(kRequest, nullptr, &stream) == 1);
+  const base::Status fed = talk(client, server);
+  CHECK_MESSAGE(fed.ok(), fed.to_string());
+  CHECK(stream.data.size() == server.answer.size());
+  CHECK(client.pongs > static_cast<int>(2 * http2::kControlFramesBurstMax));
 }
 
 TEST_CASE("http2: drain stops near its bound while a body has more") {
