@@ -96,7 +96,11 @@ HeadersKind kind_of(nghttp2_headers_category category) {
 class Session::Impl {
  public:
   Impl(Role r, Events& e, const SessionOptions& o)
-      : role(r), events(e), options(o), control(kControlFramesBurstMax, kControlFramesPerSecond) {}
+      : role(r),
+        events(e),
+        options(o),
+        control(kControlFramesBurstMax, kControlFramesPerSecond),
+        resets(kResetsBurstMax, kResetsPerSecond) {}
 
   // Null: nobody wants to hear of it.
   void* stream_of(StreamId id) {
@@ -183,6 +187,7 @@ class Session::Impl {
   const SessionOptions options;
   nghttp2_session* session = nullptr;
   TokenBucket control;
+  TokenBucket resets;
   size_t open_streams = 0;
   bool inside = false;  // feed or drain is running
   bool broken = false;
@@ -211,8 +216,10 @@ struct Callbacks {
         break;
       case NGHTTP2_WINDOW_UPDATE:
       case NGHTTP2_CONTINUATION:  // nghttp2 bounds these two itself.
-      case NGHTTP2_RST_STREAM:
       case NGHTTP2_GOAWAY:
+        break;
+      case NGHTTP2_RST_STREAM:
+        if (me.role == Role::kServer && !me.resets.take()) return me.break_off(NGHTTP2_ENHANCE_YOUR_CALM, "too many resets");
         break;
       case NGHTTP2_DATA:
         if (frame->length > 0)
@@ -338,6 +345,7 @@ struct Callbacks {
     Session::Impl& me = impl(user);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     me.control.give(kControlFramesPerMessage);
+    if (frame->hd.type == NGHTTP2_HEADERS) me.resets.give(1);
     me.events.on_progress_sent();
     // RFC 9113 8.1: a server that has said everything asks a client that still sends to stop.
     if (me.role == Role::kServer && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
@@ -403,7 +411,7 @@ struct Callbacks {
       nghttp2_option_set_no_closed_streams(o, 1);
       nghttp2_option_set_no_http_messaging(o, 1);  // FieldCheck does it, in a quarter of the instructions
       nghttp2_option_set_max_outbound_ack(o, kQueuedAcksMax);
-      nghttp2_option_set_stream_reset_rate_limit(o, kResetsBurstMax, kResetsPerSecond);
+      nghttp2_option_set_stream_reset_rate_limit(o, UINT32_MAX, UINT32_MAX);  // `resets` counts better
       // Trailers of a gRPC status may be long: nghttp2 must not refuse to send them.
       nghttp2_option_set_max_send_header_block_length(o, kHeaderListBytesMax * 2);
       return o;
@@ -452,6 +460,7 @@ Status Session::feed(std::string_view bytes, base::Instant now) {
   VERIFY(!me.inside);
   if (me.broken) return Status(Code::kUnavailable, me.broken_why);
   me.control.refill(now);
+  me.resets.refill(now);
   me.inside = true;
   const ssize_t taken = nghttp2_session_mem_recv(me.session, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   me.inside = false;

@@ -29,8 +29,8 @@ inline constexpr size_t kFrameBytesMax = 16384;
 inline constexpr size_t kControlFramesBurstMax = 4096;  // frames that ask for no work: SETTINGS, PRIORITY, empty DATA, ...
 inline constexpr size_t kControlFramesPerSecond = 512;  // ... and how fast that allowance comes back
 inline constexpr size_t kControlFramesPerMessage = 2;   // ... and for each HEADERS or DATA, ours or theirs: Go pings to measure
-inline constexpr size_t kResetsBurstMax = 2000;         // streams the peer opened and reset (rapid reset)
-inline constexpr size_t kResetsPerSecond = 400;
+inline constexpr size_t kResetsBurstMax = 20000;        // streams a client opened and reset beyond those answered meanwhile:
+inline constexpr size_t kResetsPerSecond = 10000;       // Go clients reset what they cancel, thousands a second
 inline constexpr size_t kQueuedAcksMax = 1000;  // PING and SETTINGS acks waiting for the socket
 
 enum class ErrorCode : uint32_t {

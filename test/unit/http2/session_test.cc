@@ -139,6 +139,9 @@ std::string hello() { return std::string(http2::kClientPreface) + frame(4, 0, 0,
 // :method POST, :scheme http, :path /, without Huffman.
 const std::string kTinyHeaders("\x83\x86\x84\x41\x01x", 6);
 
+std::string reset(StreamId id) { return frame(3, 0, id, std::string("\0\0\0\x08", 4)); }
+std::string opened_and_reset(StreamId id) { return frame(1, 4, id, kTinyHeaders) + reset(id); }
+
 }  // namespace
 
 TEST_CASE("http2: a call and its answer cross in one piece and in single bytes") {
@@ -182,6 +185,27 @@ TEST_CASE("http2: an answer larger than every window flows as credit comes back"
     CHECK(talk(client, server).ok());
     CHECK(stream.data.size() == 2 * http2::kStreamWindowBytes);
   }
+}
+
+// As a Go client does with each keepalive of a lease that it asks for once.
+TEST_CASE("http2: calls that were answered may be reset at whatever rate") {
+  Peer server(http2::Role::kServer);
+  REQUIRE(server.session.feed(hello(), base::Instant{}).ok());
+  const Header fields[] = {{":status", "200", true}};
+  std::string out;
+  base::Status fed;
+  for (StreamId id = 1; fed.ok() && id < static_cast<StreamId>(4 * http2::kResetsBurstMax); id += 2) {
+    fed = server.session.feed(frame(1, 4, id, kTinyHeaders), base::Instant{});
+    if (!fed.ok()) break;
+    TextBody endless("");
+    endless.hold(true);
+    REQUIRE(server.session.submit_response(id, fields, &endless));
+    out.clear();
+    server.session.drain(out, 1 << 16);
+    fed = server.session.feed(reset(id), base::Instant{});
+    server.streams.clear();
+  }
+  CHECK_MESSAGE(fed.ok(), fed.to_string());
 }
 
 // As a Go client does, to measure its window.
@@ -301,9 +325,8 @@ TEST_CASE("http2: floods and malformed frames end the connection or the stream")
     settings += frame(4, 0, 0, "");
     empty_data += frame(0, 0, 1, "");
     priorities += frame(2, 0, 1, std::string("\0\0\0\0\x10", 5));
-    const StreamId id = 2 * i + 1;
-    resets += frame(1, 4, id, kTinyHeaders) + frame(3, 0, id, std::string("\0\0\0\x08", 4));
   }
+  for (StreamId id = 1; id < static_cast<StreamId>(2 * http2::kResetsBurstMax + 10); id += 2) resets += opened_and_reset(id);
   std::string continuation = frame(1, 0, 1, kTinyHeaders);
   for (int i = 0; i < 100; ++i) continuation += frame(9, 0, 1, "");
   // A 4 KB value put into the table once, then named 1000 times in 1 byte each.
