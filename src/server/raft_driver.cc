@@ -295,8 +295,15 @@ bool RaftDriver::handle_ready() {
     }
     if (ready.hard_state) committed_ = std::max(committed_, ready.hard_state->commit);
     for (const raft::ReadState& read : ready.read_states) node_.on_read_state(read.context, read.index);
+    std::vector<raft::Message> candidacies;
     for (raft::Message& message : ready.messages) {
-      if (message.to == raft::kLocalAppendThread) {
+      if (message.type == raft::MessageType::kVote) {
+        candidacies.push_back(std::move(message));
+      } else if (message.to == raft::kLocalAppendThread) {
+        // A candidate asks when its term is saved. Elected before and gone, it could be elected again in that term, and would
+        // write other entries with the same index and term.
+        std::move(candidacies.begin(), candidacies.end(), std::back_inserter(message.responses));
+        candidacies.clear();
         if (message.snapshot != nullptr) VERIFY(log_.apply_snapshot(message.snapshot).ok());
         log_.append(message.entries);  // Readable at once: the unstable part of the log shares the entries.
         appends_.push_back(std::move(message));
@@ -309,6 +316,7 @@ bool RaftDriver::handle_ready() {
         send(std::move(message));  // A leader's appends leave here, while its own disk has not even begun.
       }
     }
+    VERIFY(candidacies.empty());  // They come with a new term, which is to be saved.
   }
   if (any && raft_->raft().role() == raft::Role::kLeader) FAILPOINT(raftBeforeLeaderSend);
   flush_outbox();
