@@ -19,6 +19,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -116,15 +117,26 @@ class Output:
             return "\n".join(self.lines)
 
 
+class Credentials:
+    """What a client shows and believes: files of an authority and of a certificate with its key."""
+
+    def __init__(self, authority, pair):
+        self.ctl_flags = [f"--cacert={authority}", f"--cert={pair[0]}", f"--key={pair[1]}"]
+        self.context = ssl.create_default_context(cafile=str(authority))
+        self.context.load_cert_chain(*map(str, pair))
+
+
 class Member:
-    """One member with a data directory of its own. `with Member() as member:` starts it, waits until it is ready, stops it."""
+    """One member with a data directory of its own. `with Member() as member:` starts it, waits until it is ready, stops it.
+    With `credentials` its clients come over TLS and show them."""
 
     def __init__(self, *flags, data_dir=None, environment=None, name="default", limits=None, client_url=None, program=None,
-                 peer_scheme="http"):
+                 peer_scheme="http", credentials=None):
         self.root = Path(tempfile.mkdtemp(prefix="etcd-e2e-"))
         self.data_dir = Path(data_dir) if data_dir else self.root / "data"
-        self.client_url = client_url or f"http://127.0.0.1:{free_port()}"
+        self.client_url = client_url or f"{'https' if credentials else 'http'}://127.0.0.1:{free_port()}"
         self.peer_url = f"{peer_scheme}://127.0.0.1:{free_port()}"
+        self.credentials = credentials
         self.flags = list(flags)
         self.environment = environment or {}
         self.name = name
@@ -199,15 +211,15 @@ class Member:
 
     # --- talking to it
     def ctl(self, *arguments, **options):
-        return ctl(*arguments, endpoint=self.client_url, **options)
+        return ctl(*arguments, endpoint=self.client_url, credentials=self.credentials, **options)
 
-    def get(self, path, method="GET", body=None, headers=None):
-        return http_request(self.client_url, path, method, body, headers)
+    def get(self, path, method="GET", body=None, headers=None, seconds=COMMAND_SECONDS_MAX):
+        return http_request(self.client_url, path, method, body, headers, seconds, self.credentials)
 
     def status(self):
         """The Status answer through the gateway (64-bit numbers are texts); None if it does not answer."""
         try:
-            code, _, body = http_request(self.client_url, "/v3/maintenance/status", "POST", "{}", seconds=5)
+            code, _, body = self.get("/v3/maintenance/status", "POST", "{}", seconds=5)
         except (OSError, http.client.HTTPException):
             return None
         return json.loads(body) if code == 200 else None
@@ -216,7 +228,7 @@ class Member:
         """(hash, revision) of what it holds up to `revision` (0: everything); None if it does not answer."""
         try:
             asked = json.dumps({"revision": revision})
-            code, _, body = http_request(self.client_url, "/v3/maintenance/hashkv", "POST", asked, seconds=10)
+            code, _, body = self.get("/v3/maintenance/hashkv", "POST", asked, seconds=10)
         except (OSError, http.client.HTTPException):
             return None
         answer = json.loads(body)
@@ -227,18 +239,26 @@ class Member:
         return [json.loads(line) for line in self.log.text().splitlines() if line]
 
 
-def ctl(*arguments, endpoint, stdin="", check=True, seconds=COMMAND_SECONDS_MAX, environment=None):
+def ctl(*arguments, endpoint, stdin="", check=True, seconds=COMMAND_SECONDS_MAX, environment=None, credentials=None):
     """Runs the client; the result has returncode, stdout and stderr as text. With `check` a failure fails the test."""
-    done = subprocess.run([CTL, f"--endpoints={endpoint}", *arguments], input=stdin, capture_output=True, text=True,
+    shown = credentials.ctl_flags if credentials else []
+    done = subprocess.run([CTL, f"--endpoints={endpoint}", *shown, *arguments], input=stdin, capture_output=True, text=True,
                           errors="surrogateescape", timeout=seconds, env=clean_environment(environment))
     if check and done.returncode != 0:
         raise AssertionError(f"etcdctl {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done
 
 
-def http_request(url, path, method="GET", body=None, headers=None, seconds=COMMAND_SECONDS_MAX):
+def http_connection(url, seconds, credentials=None):
+    """To the host of `url`; it connects with its first request."""
+    if credentials:
+        return http.client.HTTPSConnection(url.split("//")[1], timeout=seconds, context=credentials.context)
+    return http.client.HTTPConnection(url.split("//")[1], timeout=seconds)
+
+
+def http_request(url, path, method="GET", body=None, headers=None, seconds=COMMAND_SECONDS_MAX, credentials=None):
     """(status, headers, body) of one HTTP/1.1 request."""
-    connection = http.client.HTTPConnection(url.split("//")[1], timeout=seconds)
+    connection = http_connection(url, seconds, credentials)
     try:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
@@ -266,10 +286,10 @@ class Cluster:
     """Members that know each other. `with Cluster() as cluster:` starts all, waits until they are ready, removes them at the
     end. `programs`: which server each member is; else `size` times ours."""
 
-    def __init__(self, *flags, size=3, programs=None, peer_scheme="http"):
+    def __init__(self, *flags, size=3, programs=None, peer_scheme="http", credentials=None):
         self.flags = list(flags)
-        self.peer_scheme = peer_scheme
-        self.members = [Member(name=f"m{i}", program=program, peer_scheme=peer_scheme)
+        self.peer_scheme, self.credentials = peer_scheme, credentials
+        self.members = [Member(name=f"m{i}", program=program, peer_scheme=peer_scheme, credentials=credentials)
                         for i, program in enumerate(programs or [None] * size)]
         self.made = len(self.members)  # counted for names; those that left are not in `members`
         self.gone = []
@@ -308,7 +328,7 @@ class Cluster:
         return ",".join(member.client_url for member in self.alive())
 
     def ctl(self, *arguments, **options):
-        return ctl(*arguments, endpoint=self.endpoints(), **options)
+        return ctl(*arguments, endpoint=self.endpoints(), credentials=self.credentials, **options)
 
     def put(self, key, value, at=None):
         """Until it is acknowledged: an election may come in between."""
@@ -350,7 +370,7 @@ class Cluster:
     def add(self, learner=False, program=None, ask=None):
         """Tells the cluster (or the member `ask`) of one more; it is not started. Waits while the members have not been
         connected for long enough."""
-        member = Member(name=f"m{self.made}", program=program, peer_scheme=self.peer_scheme)
+        member = Member(name=f"m{self.made}", program=program, peer_scheme=self.peer_scheme, credentials=self.credentials)
         arguments = ["member", "add", member.name, f"--peer-urls={member.peer_url}"] + (["--learner"] if learner else [])
 
         def added():

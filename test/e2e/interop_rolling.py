@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """The way to us and back without a stop: three members of real etcd are replaced one by one by ours, then by real ones again,
-while clients write and check every answer. Nobody's request fails, nothing acknowledged is lost, all members hold the same."""
+while clients write and check every answer. Nobody's request fails, nothing acknowledged is lost, all members hold the same;
+also over TLS with certificates asked of clients and members. And the way up from 3.6 by us to 3.7: the cluster's version moves
+when it moves with etcd's own members in our place."""
 
 import base64
+import json
 import os
+import tempfile
 import threading
 import unittest
 from pathlib import Path
 
+import certificates
 import harness
 from harness import wait_until
 from retrying_client import RetryingClient
@@ -15,6 +20,7 @@ from retrying_client import RetryingClient
 REFERENCE = Path(os.environ.get("ETCD_REFERENCE", harness.TOP / "build/reference"))
 CLIENTS = int(os.environ.get("CLIENTS", 4))
 JOIN_SECONDS_MAX = 90
+LOCAL = "DNS:localhost,IP:127.0.0.1"
 
 
 def text(data):
@@ -24,10 +30,10 @@ def text(data):
 class Client(threading.Thread):
     """Puts key after key and reads each back, at any endpoint that answers."""
 
-    def __init__(self, number, endpoints):
+    def __init__(self, number, endpoints, credentials):
         super().__init__(daemon=True)
         self.number, self.over = number, threading.Event()
-        self.asks = RetryingClient(endpoints, first=number)
+        self.asks = RetryingClient(endpoints, first=number, credentials=credentials)
         self.acknowledged = {}  # key -> revision
         self.wrong = []
 
@@ -64,18 +70,22 @@ class RollingTest(unittest.TestCase):
         revision = int(wait_until("a status", cluster.members[-1].status)["header"]["revision"])
         cluster.wait_for_equal_hashes(revision=revision)
 
-    def roll(self, real, rounds):
-        with harness.Cluster(programs=[real] * 3) as cluster:
-            clients = [Client(i, lambda: [member.client_url for member in list(cluster.members)]) for i in range(CLIENTS)]
+    def roll(self, real, rounds, *flags, after=lambda cluster: None, **options):
+        """`rounds`: how many members are replaced, by which program; after(cluster) is called first and after each."""
+        with harness.Cluster(*flags, programs=[real] * 3, **options) as cluster:
+            clients = [Client(i, lambda: [member.client_url for member in list(cluster.members)], cluster.credentials)
+                       for i in range(CLIENTS)]
             for client in clients:
                 client.start()
             try:
+                after(cluster)
                 for count, program in rounds:
                     # The leader goes first, then whoever leads of those that are left.
                     for _ in range(count):
                         old = [member for member in cluster.members if member.program != program]
                         leader = cluster.leader()
                         self.replace(cluster, leader if leader in old else old[0], program)
+                        after(cluster)
             finally:
                 for client in clients:
                     client.over.set()
@@ -95,6 +105,35 @@ class RollingTest(unittest.TestCase):
     def test_real_to_ours_and_back(self):
         ours = Path(harness.SERVER)
         self.roll(REFERENCE / "etcd", [(3, ours), (3, REFERENCE / "etcd")])
+
+    def test_real_to_ours_and_back_over_tls(self):
+        ours = Path(harness.SERVER)
+        with tempfile.TemporaryDirectory(prefix="etcd-tls-") as folder:
+            authority = certificates.Authority(folder)
+            pair = authority.sign("member", "member", LOCAL)
+            credentials = harness.Credentials(authority.file, authority.sign("client", "client", usage="clientAuth"))
+            flags = [flag for kind in ("", "peer-") for flag in (
+                f"--{kind}cert-file={pair[0]}", f"--{kind}key-file={pair[1]}", f"--{kind}trusted-ca-file={authority.file}",
+                f"--{kind}client-cert-auth")]
+            self.roll(REFERENCE / "etcd", [(3, ours), (3, REFERENCE / "etcd")], *flags, peer_scheme="https",
+                      credentials=credentials)
+
+    def test_up_from_last_release(self):
+        """3.6, then ours, then 3.7; and with etcd's 3.7 in our place. While one of the old is there the version stays."""
+        new, last = REFERENCE / "etcd", REFERENCE / "etcd-last-release"
+        if not last.exists():
+            self.skipTest("no etcd-last-release")
+        for between in (new, Path(harness.SERVER)):
+            with self.subTest(between=str(between)):
+                self.roll(last, [(3, between), (3 if between != new else 0, new)], after=self.check_version)
+
+    def check_version(self, cluster):
+        """All tell the version of the oldest among them, and what was 3.7 once stays so."""
+        expected = "3.6.0" if any(member.program.name == "etcd-last-release" for member in cluster.members) else "3.7.0"
+
+        def told():
+            return {json.loads(member.get("/version")[2])["etcdcluster"] for member in cluster.members}
+        wait_until(f"version {expected} everywhere", lambda: told() == {expected})
 
     def test_last_release_to_ours_and_back(self):
         """One of the old ones stays: a cluster of ours alone would raise its version, and the old could not come back."""

@@ -5,14 +5,16 @@ import http.client
 import json
 import time
 
+import harness
+
 PAUSE_SECONDS = 0.01  # after a failure; a port that refuses does so at once
 
 
 class RetryingClient:
     """`endpoints()` gives the members' client URLs; `first` which of them is asked first."""
 
-    def __init__(self, endpoints, first=0, try_seconds=8, request_seconds=30):
-        self.endpoints, self.turn = endpoints, first
+    def __init__(self, endpoints, first=0, try_seconds=8, request_seconds=30, credentials=None):
+        self.endpoints, self.turn, self.credentials = endpoints, first, credentials
         self.try_seconds, self.request_seconds = try_seconds, request_seconds
         self.tries = self.failed = 0
         self.longest = 0.0  # seconds a request took that was answered
@@ -27,7 +29,7 @@ class RetryingClient:
                 if self.connection is None:
                     urls = self.endpoints()
                     url = urls[self.turn % len(urls)]
-                    self.connection = http.client.HTTPConnection(url.split("//")[1], timeout=self.try_seconds)
+                    self.connection = harness.http_connection(url, self.try_seconds, self.credentials)
                 self.connection.request("POST", path, json.dumps(body))
                 response = self.connection.getresponse()
                 answer = json.loads(response.read())
