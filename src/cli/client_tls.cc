@@ -32,6 +32,7 @@ Result<std::shared_ptr<asio::ssl::context>> make_tls_context(const TlsFiles& fil
   context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_client);
   SSL_CTX* native = context->native_handle();
   SSL_CTX_set_min_proto_version(native, TLS1_2_VERSION);
+  net::verify_as_go(*context);
   if (!files.certificate.empty() || !files.key.empty()) {
     const Status loaded = net::load_key_pair(*context, files.certificate, files.key);
     if (!loaded.ok()) return loaded;

@@ -45,9 +45,7 @@ using Certificate = std::unique_ptr<X509, Free<X509, X509_free>>;
 using Crl = std::unique_ptr<X509_CRL, Free<X509_CRL, X509_CRL_free>>;
 using Number = std::unique_ptr<BIGNUM, Free<BIGNUM, BN_free>>;
 using Bio = std::unique_ptr<BIO, Free<BIO, BIO_free_all>>;
-struct FreeText {
-  void operator()(char* text) const { OPENSSL_free(text); }
-};
+using StoreContext = std::unique_ptr<X509_STORE_CTX, Free<X509_STORE_CTX, X509_STORE_CTX_free>>;
 
 Status invalid(std::string text) { return Status(Code::kInvalidArgument, std::move(text)); }
 
@@ -178,11 +176,7 @@ bool is_allowed(X509* certificate, const TlsOptions& options) {
   return options.allowed_hostnames.empty() || std::ranges::any_of(options.allowed_hostnames, has_name);
 }
 
-bool is_valid_now(const X509* certificate) {
-  return X509_cmp_current_time(X509_get0_notBefore(certificate)) < 0 &&
-         X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
-}
-
+// The signature's digest and the key are of OpenSSL's security level 2.
 bool is_strong(X509* certificate) {
   int signature_bits = 0;
   return EVP_PKEY_get_security_bits(X509_get0_pubkey(certificate)) >= kSecurityBitsMin &&
@@ -190,49 +184,59 @@ bool is_strong(X509* certificate) {
          signature_bits >= kSecurityBitsMin;
 }
 
-bool may_sign(X509* authority, X509* leaf, int purpose) {
-  return X509_verify(leaf, X509_get0_pubkey(authority)) == 1 && X509_check_purpose(authority, purpose, 1) == 1 &&
-         is_valid_now(authority) && EVP_PKEY_get_security_bits(X509_get0_pubkey(authority)) >= kSecurityBitsMin &&
-         X509_get_ext_by_NID(authority, NID_name_constraints, -1) < 0;
+const SSL* connection_of(X509_STORE_CTX* chain) {
+  return static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx()));
+}
+
+// Whether a certificate we trust may sign others: OpenSSL verifies it as the end of a chain of its own, with the time, purpose
+// and strength that `chain` asks for. Constraints on names rule it out: they would have to be held against the leaf.
+bool is_usable_authority(X509_STORE_CTX* chain, X509* authority) {
+  constexpr int kIsAuthority = 1;  // X509_check_purpose gives more for what only old software takes for one
+  const int purpose = SSL_is_server(connection_of(chain)) == 1 ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER;
+  if (X509_check_purpose(authority, purpose, 1) != kIsAuthority) return false;
+  if (X509_get_ext_by_NID(authority, NID_name_constraints, -1) >= 0) return false;
+  const StoreContext above(X509_STORE_CTX_new());
+  if (above == nullptr || X509_STORE_CTX_init(above.get(), X509_STORE_CTX_get0_store(chain), authority, nullptr) != 1) {
+    return false;
+  }
+  X509_VERIFY_PARAM* const asked = X509_STORE_CTX_get0_param(chain);
+  X509_VERIFY_PARAM* const limits = X509_STORE_CTX_get0_param(above.get());
+  X509_VERIFY_PARAM_set_auth_level(limits, X509_VERIFY_PARAM_get_auth_level(asked));
+  return X509_VERIFY_PARAM_set_flags(limits, X509_VERIFY_PARAM_get_flags(asked)) == 1 && X509_verify_cert(above.get()) == 1;
 }
 
 // To OpenSSL a leaf that is called like the authority that signed it looks signed by itself, and it looks no further. Go goes
-// by the signature. Such a chain of two is checked here: signature, use, time, strength and whom it is for.
+// by the signature. What is asked of a leaf OpenSSL looks at all the same; who signed it is what is looked at here.
 bool is_signed_by_namesake(X509_STORE_CTX* chain) {
   X509* const leaf = X509_STORE_CTX_get0_cert(chain);
-  const auto* ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx()));
-  const int purpose = SSL_is_server(ssl) == 1 ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER;
-  if (X509_check_purpose(leaf, purpose, 0) != 1 || !is_valid_now(leaf) || !is_strong(leaf) ||
-      (X509_get_extension_flags(leaf) & EXFLAG_CRITICAL) != 0) {
-    return false;
-  }
+  if (!is_strong(leaf)) return false;  // OpenSSL takes it for an anchor, whose signature it does not look at.
   STACK_OF(X509)* namesakes = X509_STORE_CTX_get1_certs(chain, X509_get_issuer_name(leaf));
   bool found = false;
-  for (int i = 0; i < sk_X509_num(namesakes) && !found; ++i) found = may_sign(sk_X509_value(namesakes, i), leaf, purpose);
+  for (int i = 0; i < sk_X509_num(namesakes) && !found; ++i) {
+    X509* const authority = sk_X509_value(namesakes, i);
+    found = X509_verify(leaf, X509_get0_pubkey(authority)) == 1 && is_usable_authority(chain, authority);
+  }
   sk_X509_pop_free(namesakes, X509_free);
   ERR_clear_error();
-  if (!found) return false;
-  X509_VERIFY_PARAM* const asked = X509_STORE_CTX_get0_param(chain);
-  const char* const host = X509_VERIFY_PARAM_get0_host(asked, 0);
-  const std::unique_ptr<char, FreeText> address(X509_VERIFY_PARAM_get1_ip_asc(asked));
-  int misnamed = X509_V_OK;
-  if (host != nullptr && X509_check_host(leaf, host, 0, X509_VERIFY_PARAM_get_hostflags(asked), nullptr) != 1) {
-    misnamed = X509_V_ERR_HOSTNAME_MISMATCH;
-  } else if (address != nullptr && X509_check_ip_asc(leaf, address.get(), 0) != 1) {
-    misnamed = X509_V_ERR_IP_ADDRESS_MISMATCH;
+  return found;
+}
+
+// Called by OpenSSL at each step of a verification. Overrules one finding, and hands all others to who else listens.
+int step_of_verification(int good, X509_STORE_CTX* chain) {
+  if (good == 0 && X509_STORE_CTX_get_error(chain) == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT && is_signed_by_namesake(chain)) {
+    X509_STORE_CTX_set_error(chain, X509_V_OK);
+    return 1;
   }
-  X509_STORE_CTX_set_error(chain, misnamed);
-  if (misnamed == X509_V_OK) return true;
-  (void)X509_STORE_CTX_get_verify_cb(chain)(0, chain);  // who keeps the reason hears of it
-  return false;
+  const SSL_verify_cb listener = SSL_get_verify_callback(connection_of(chain));
+  return listener == nullptr ? good : listener(good, chain);
 }
 
 // OpenSSL's own verification, then the list of who may.
 int verify_chain(X509_STORE_CTX* chain, void* options) {
-  const int verified = X509_verify_cert(chain);
-  const bool looks_self_signed = verified <= 0 && X509_STORE_CTX_get_error(chain) == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT;
-  if (verified <= 0 && !(looks_self_signed && is_signed_by_namesake(chain))) return verified;
-  if (is_allowed(X509_STORE_CTX_get0_cert(chain), *static_cast<const TlsOptions*>(options))) return 1;
+  X509_STORE_CTX_set_verify_cb(chain, step_of_verification);
+  if (const int verified = X509_verify_cert(chain); verified <= 0) return verified;
+  const auto* allowed = static_cast<const TlsOptions*>(options);
+  if (allowed == nullptr || is_allowed(X509_STORE_CTX_get0_cert(chain), *allowed)) return 1;
   X509_STORE_CTX_set_error(chain, X509_V_ERR_CERT_REJECTED);
   return 0;
 }
@@ -277,6 +281,12 @@ Status load_trusted(asio::ssl::context& context, const std::string& ca_file) {
   return Status();
 }
 
+void verify_as_go(asio::ssl::context& context, const TlsOptions* allowed) {
+  SSL_CTX* const native = context.native_handle();
+  VERIFY(X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(native), X509_V_FLAG_PARTIAL_CHAIN) == 1);
+  SSL_CTX_set_cert_verify_callback(native, verify_chain, const_cast<TlsOptions*>(allowed));
+}
+
 // --- TlsMaterial ------------------------------------------------------------------------------------------------------------
 
 TlsMaterial::TlsMaterial(const TlsOptions& options)
@@ -289,7 +299,7 @@ Status TlsMaterial::load_common(asio::ssl::context& context, const std::string& 
   SSL_CTX_set_options(native, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   set_algorithms(native);
   set_cipher_suites(native, options_.cipher_suites);
-  SSL_CTX_set_cert_verify_callback(native, verify_chain, const_cast<TlsOptions*>(&options_));
+  verify_as_go(context, &options_);
   if (!options_.trusted_ca_file.empty()) {
     if (Status loaded = load_trusted(context, options_.trusted_ca_file); !loaded.ok()) return loaded;
   }

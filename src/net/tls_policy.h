@@ -84,5 +84,9 @@ base::Status load_key_pair(asio::ssl::context& context, const std::string& cert_
 // The certificates that `context` trusts, from a PEM file: every block of it must hold one, text and broken blocks between them
 // are passed over, and a file without any trusts nobody, as in Go. Errors: `x509: malformed certificate`, `open ...`.
 base::Status load_trusted(asio::ssl::context& context, const std::string& ca_file);
+// Chains are verified as Go does it. What the context trusts needs nobody above it: an authority between others, or a leaf. And
+// a leaf that is called like its authority is not taken for one that signed itself. `allowed`, which outlives the context: the
+// names of which a certificate must have one; null: any.
+void verify_as_go(asio::ssl::context& context, const TlsOptions* allowed = nullptr);
 
 }  // namespace net

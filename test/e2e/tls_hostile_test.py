@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+from pathlib import Path
 
 import certificates
 import harness
@@ -41,6 +42,36 @@ def seconds_until_closed(connection):
     except ConnectionResetError:
         pass
     return time.monotonic() - begin
+
+
+class Twins:
+    """Authorities and leaves that all bear one name: which of them signed a leaf shows in nothing but the signature."""
+
+    SUBJECT = "/CN=twin"
+    AUTHORITY = "basicConstraints=critical,CA:TRUE\n"
+    CLIENT = "extendedKeyUsage=clientAuth\n"
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.count = 0
+
+    def make(self, extensions, authority=None, days=30, bits=None, digest="sha256"):
+        """(certificate, key), signed by that pair, or by itself."""
+        self.count += 1
+        key, request, settings, file = (self.folder / f"{self.count}.{end}" for end in ("key", "csr", "ext", "crt"))
+        kind = ["RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"] if bits else ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        settings.write_text(extensions + "subjectKeyIdentifier=none\nauthorityKeyIdentifier=none\n")  # which would tell
+        certificates.openssl("genpkey", "-algorithm", *kind, "-out", key)
+        certificates.openssl("req", "-new", "-key", key, "-subj", self.SUBJECT, "-out", request)
+        by = ["-CA", authority[0], "-CAkey", authority[1]] if authority else ["-signkey", key]
+        certificates.openssl("x509", "-req", "-in", request, *by, "-set_serial", self.count, "-days", days, f"-{digest}",
+                             "-extfile", settings, "-out", file)
+        return file, key
+
+    def bundle(self, *authorities):
+        file = self.folder / "bundle.crt"
+        file.write_bytes(b"".join(authority[0].read_bytes() for authority in authorities))
+        return file
 
 
 class Hostile(unittest.TestCase):
@@ -139,6 +170,82 @@ class Hostile(unittest.TestCase):
             done = subprocess.run(["openssl", "s_client", *target], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                   timeout=REQUEST_SECONDS_MAX)
             self.assertIn("Cipher is TLS_AES_128_GCM_SHA256", done.stdout)
+
+    def test_who_bears_the_name_of_an_authority(self):
+        """A leaf called like who signed it looks self-signed to OpenSSL. It is looked at as closely as any other."""
+        folder = Path(self.folder.name) / "twins"
+        folder.mkdir()
+        twins = Twins(folder)
+        good = twins.make(twins.AUTHORITY)
+        between = twins.make(twins.AUTHORITY, good)
+        signers = {
+            "expired authority": twins.make(twins.AUTHORITY, days=-1),
+            "no authority": twins.make("basicConstraints=critical,CA:FALSE\n"),
+            "authority that may not sign": twins.make(twins.AUTHORITY + "keyUsage=critical,cRLSign\n"),
+            "authority for servers": twins.make(twins.AUTHORITY + "extendedKeyUsage=serverAuth\n"),
+            "weak authority": twins.make(twins.AUTHORITY, bits=1024),
+            "authority with an unknown demand": twins.make(twins.AUTHORITY + "1.2.3.4=critical,ASN1:NULL\n"),
+            "authority for some names": twins.make(twins.AUTHORITY + "nameConstraints=critical,permitted;DNS:x.invalid\n"),
+        }
+        unknown, expired = "signed by unknown authority", "has expired or is not yet valid"
+        refused = {name: (twins.make(twins.CLIENT, signer, bits=2048 if "weak" in name else None), unknown)
+                   for name, signer in signers.items()}
+        refused |= {
+            "stranger": (twins.make(twins.CLIENT, twins.make(twins.AUTHORITY)), unknown),
+            "itself": (twins.make(twins.CLIENT), unknown),
+            "expired leaf": (twins.make(twins.CLIENT, good, days=-1), expired),
+            "for servers": (twins.make("extendedKeyUsage=serverAuth\n", good), "incompatible key usage"),
+            "old digest": (twins.make(twins.CLIENT, good, digest="sha1"), ""),
+            "weak key": (twins.make(twins.CLIENT, good, bits=1024), ""),
+            "unknown demand": (twins.make(twins.CLIENT + "1.2.3.4=critical,ASN1:NULL\n", good), ""),
+        }
+        bundle = twins.bundle(*signers.values(), good, between)
+        with TlsMember(*self.flags, f"--trusted-ca-file={bundle}", "--client-cert-auth") as member:
+            for signer in (good, between):
+                self.assertEqual(version_page(member.client_url, context_for(self.ca, twins.make(twins.CLIENT, signer))), 200)
+            for name, (pair, why) in refused.items():
+                with self.subTest(name):
+                    seen = len(member.log.lines)
+                    with self.assertRaises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
+                        version_page(member.client_url, self.careless_context(pair))
+                    line = member.log.wait_for("rejected connection", REQUEST_SECONDS_MAX, seen)
+                    self.assertIsNotNone(line)
+                    self.assertIn(why, line)
+
+    def careless_context(self, pair):
+        """Shows even a weak certificate."""
+        context = context_for(self.ca)
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.load_cert_chain(*map(str, pair))
+        return context
+
+    def test_a_server_that_bears_the_name_of_its_authority(self):
+        folder = Path(self.folder.name) / "serving-twins"
+        folder.mkdir()
+        twins = Twins(folder)
+        authority = twins.make(twins.AUTHORITY)
+        usage = "extendedKeyUsage=serverAuth\nsubjectAltName="
+        tls = [f"--cacert={authority[0]}", "--command-timeout=2s"]
+        for names, believed in ((LOCAL, True), ("DNS:elsewhere.invalid,IP:192.0.2.7", False)):
+            file, key = twins.make(usage + names + "\n", authority)
+            with self.subTest(names), TlsMember(f"--cert-file={file}", f"--key-file={key}") as member:
+                self.assertEqual(member.ctl("get", "a", *tls, check=False).returncode == 0, believed)
+
+    def test_who_is_trusted_by_file(self):
+        """An authority whose own is not in the file, and a leaf alone: as in Go, to be in the file is enough."""
+        folder = Path(self.folder.name) / "trusted"
+        folder.mkdir()
+        twins = Twins(folder)
+        root = certificates.Authority(folder, "root")
+        between = twins.make(twins.AUTHORITY, (root.file, root.key))
+        leaf, other = (root.sign(name, name, usage="clientAuth") for name in ("leaf", "other"))
+        below = twins.make(twins.CLIENT, between)
+        with TlsMember(*self.flags, f"--trusted-ca-file={twins.bundle(between, leaf)}", "--client-cert-auth") as member:
+            for pair in (below, leaf):
+                self.assertEqual(version_page(member.client_url, context_for(self.ca, pair)), 200)
+            with self.assertRaises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
+                version_page(member.client_url, context_for(self.ca, other))
+            self.assertIsNotNone(member.log.wait_for("signed by unknown authority", REQUEST_SECONDS_MAX))
 
     def test_no_renegotiation(self):
         with TlsMember(*self.flags) as member:
