@@ -451,7 +451,6 @@ void Node::install_snapshot(Index index, Term term, std::string path, std::funct
   installation_->term = term;
   installation_->path = std::move(path);
   installation_->done = std::move(done);
-  base::log::info("applySnapshot: opened snapshot backend");
   maintainer_->hold([this] {
     installation_->held = true;
     go_on_installing();

@@ -50,9 +50,9 @@ Status SnapshotInstaller::open() {
   base::append_be64(number, index_.value());
   storage::WriteBatch marker;
   marker.put(marker_key(), number);
-  Status marked = engine_.write(marker, /*sync=*/true);
-  if (marked.ok()) next_new();
-  return marked;
+  if (Status marked = engine_.write(marker, /*sync=*/true); !marked.ok()) return marked;
+  next_new();
+  return engine_.begin_bulk();
 }
 
 // Rows of buckets that no etcd of today has are left behind.
@@ -67,8 +67,7 @@ void SnapshotInstaller::next_new() {
   }
 }
 
-Status SnapshotInstaller::write(bool last) {
-  if (last) batch_.erase(marker_key());
+Status SnapshotInstaller::write() {
   Status done = engine_.write(batch_, /*sync=*/true);
   batch_ = storage::WriteBatch();
   return done;
@@ -96,13 +95,16 @@ Result<bool> SnapshotInstaller::step() {
     if (order <= 0) old_->next();
     if (order >= 0) next_new();
     if (batch_.bytes() >= kWriteBytes) {
-      if (Status done = write(false); !done.ok()) return done;
+      if (Status done = write(); !done.ok()) return done;
     }
   }
   if (!old_->valid() && !old_->status().ok()) return old_->status();
   if (!new_->status().ok()) return new_->status();
   if (more_old() || !new_key_.empty()) return false;
-  if (Status done = write(true); !done.ok()) return done;
+  if (Status done = write(); !done.ok()) return done;
+  if (Status durable = engine_.end_bulk(); !durable.ok()) return durable;
+  batch_.erase(marker_key());
+  if (Status done = write(); !done.ok()) return done;
   return true;
 }
 

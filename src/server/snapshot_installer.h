@@ -28,7 +28,7 @@ class SnapshotInstaller {
 
  private:
   base::Status open();
-  base::Status write(bool last);
+  base::Status write();
   bool more_old() const { return old_->valid(); }
   void next_new();
 

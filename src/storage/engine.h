@@ -67,6 +67,11 @@ class Engine {
   virtual std::shared_ptr<const EngineSnapshot> snapshot() const = 0;
   // Durable when it returns if `sync`. An error means the state on disk is unknown: the caller must stop.
   virtual base::Status write(const Changes& changes, bool sync) = 0;
+  // Between these two a power cut leaves what some prefix of the writes made, whatever was synced; after end_bulk() all of it
+  // is durable. For much that can be done again from the start: half the bytes go to disk. Errors as with write(). By default
+  // nothing changes.
+  virtual base::Status begin_bulk() { return {}; }
+  virtual base::Status end_bulk() { return {}; }
   // Bytes on disk, about; cheap enough to call for each commit.
   virtual uint64_t size_bytes() const = 0;
   // Bytes on disk, about, of the rows in [begin, limit); of what is only in memory yet, none.

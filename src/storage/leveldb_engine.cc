@@ -176,6 +176,29 @@ Status LevelDbEngine::write(const Changes& changes, bool /*sync*/) {
   return convert(parts_->db->Write(options, &batch));
 }
 
+// A log that is made while the environment leaves logs out stays empty. So a new log is begun on both sides, and what is in
+// memory goes into a table each time.
+Status LevelDbEngine::begin_bulk() {
+  parts_->env.leave_logs_out(true);
+  return empty_memory();
+}
+
+Status LevelDbEngine::end_bulk() {
+  parts_->env.leave_logs_out(false);
+  return empty_memory();
+}
+
+// CompactRange tells nobody what went wrong, the next write does.
+Status LevelDbEngine::empty_memory() {
+  const leveldb::Slice nothing;
+  parts_->db->CompactRange(&nothing, &nothing);
+  const Result<std::string> unused = unused_key("");
+  if (!unused.ok()) return unused.status();
+  WriteBatch mark;
+  mark.erase(*unused);
+  return write(mark, true);
+}
+
 uint64_t LevelDbEngine::size_bytes() const { return parts_->env.size_bytes(); }
 
 uint64_t LevelDbEngine::range_bytes(std::string_view begin, std::string_view limit) const {

@@ -35,6 +35,8 @@ class LevelDbEngine final : public Engine {
   std::unique_ptr<EngineIterator> iterate(const EngineSnapshot* snapshot = nullptr) const override;
   std::shared_ptr<const EngineSnapshot> snapshot() const override;
   base::Status write(const Changes& changes, bool sync) override;
+  base::Status begin_bulk() override;
+  base::Status end_bulk() override;
   uint64_t size_bytes() const override;
   uint64_t range_bytes(std::string_view begin, std::string_view limit) const override;
   base::Status compact(std::string_view begin, std::string_view limit) override;
@@ -42,6 +44,7 @@ class LevelDbEngine final : public Engine {
  private:
   struct Parts;
   base::Result<std::string> unused_key(std::string key) const;
+  base::Status empty_memory();
   explicit LevelDbEngine(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
 };

@@ -126,6 +126,14 @@ class WritableFile final : public leveldb::WritableFile {
   std::string buffer_;
 };
 
+class EmptyLog final : public leveldb::WritableFile {
+ public:
+  leveldb::Status Append(const leveldb::Slice& /*data*/) override { return leveldb::Status::OK(); }
+  leveldb::Status Flush() override { return leveldb::Status::OK(); }
+  leveldb::Status Sync() override { return leveldb::Status::OK(); }
+  leveldb::Status Close() override { return leveldb::Status::OK(); }
+};
+
 class Lock final : public leveldb::FileLock {
  public:
   explicit Lock(std::unique_ptr<io::File> file) : file_(std::move(file)) {}
@@ -177,6 +185,10 @@ leveldb::Status LevelDbEnv::new_writable(const std::string& path, io::OpenMode h
   const bool is_log = path.ends_with(".log");
   if (is_log) {
     if (base::Status done = disk_.sync_dir(io::parent(path)); !done.ok()) return convert(done);
+    if (logs_left_out_.load(std::memory_order_relaxed)) {
+      *result = new EmptyLog;
+      return leveldb::Status::OK();
+    }
   }
   *result = new WritableFile(*this, disk_, std::move(*file), path, *size, is_log);
   return leveldb::Status::OK();

@@ -1,7 +1,8 @@
-// LevelDB's view of the machine, on our Disk. Beside passing calls on it does three things:
+// LevelDB's view of the machine, on our Disk. Beside passing calls on it does four things:
 // - A file's name is made durable with its first sync, a log's name when it is made, a rename at once: LevelDB relies on the
 //   manifest, which may only name what is there.
 // - Flush keeps bytes in a buffer until a sync, a close or a full buffer, since every write of ours is synced anyway.
+// - It can leave the logs out, see Engine::begin_bulk.
 // - It remembers, per thread, where the last read was: LevelDB's reports of damage name no file.
 // Threads: LevelDB calls from any; compaction runs on the one background thread of LevelDB's own environment.
 #pragma once
@@ -23,6 +24,8 @@ class LevelDbEnv final : public leveldb::Env {
   // Bytes in the files written or found so far, less those removed.
   uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_relaxed); }
   void add_size(int64_t bytes) { size_bytes_.fetch_add(static_cast<uint64_t>(bytes), std::memory_order_relaxed); }
+  // Logs made from now on stay empty, whatever is written to them.
+  void leave_logs_out(bool yes) { logs_left_out_.store(yes, std::memory_order_relaxed); }
   // "/data/db/000005.ldb at offset 4096": the last read of this thread; empty when there was none.
   static std::string last_read();
 
@@ -51,6 +54,7 @@ class LevelDbEnv final : public leveldb::Env {
 
   io::Disk& disk_;
   std::atomic<uint64_t> size_bytes_{0};
+  std::atomic<bool> logs_left_out_{false};
 };
 
 }  // namespace storage

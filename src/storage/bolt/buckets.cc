@@ -93,6 +93,7 @@ bool left_out_of_hash(std::string_view bucket, std::string_view key) {
 
 Result<Imported> import_rows(Rows& rows, Engine& engine) {
   Imported imported;
+  if (Status begun = engine.begin_bulk(); !begun.ok()) return begun;
   WriteBatch batch;
   const auto write = [&] {
     Status done = engine.write(batch, true);
@@ -114,6 +115,7 @@ Result<Imported> import_rows(Rows& rows, Engine& engine) {
   if (!batch.empty()) {
     if (Status done = write(); !done.ok()) return done;
   }
+  if (Status done = engine.end_bulk(); !done.ok()) return done;
   return imported;
 }
 

@@ -196,6 +196,49 @@ TEST_CASE("leveldb: after a power cut at any change the database is an exact pre
   CHECK((last_kept > 50 && last_lost > 50));
 }
 
+TEST_CASE("leveldb: a power cut amid writes in bulk leaves a prefix of them, and none is lost once they are ended") {
+  const QuietLog quiet;
+  uint64_t cut_amid = 0, cut_behind = 0;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    CAPTURE(seed);
+    Rng rng(seed);
+    io::MemDisk disk;
+    auto engine = open(disk);
+    Model model;  // with what is being written
+    const auto write = [&](uint64_t i) {
+      WriteBatch batch;
+      const std::string key = "k" + number(rng.below(50)), value = number(i) + std::string(rng.below(400), 'v');
+      batch.put(key, value);
+      model[key] = value;
+      return engine->write(batch, true);
+    };
+    for (uint64_t i = 0; i < 10; ++i) REQUIRE(write(i).ok());
+    std::vector<Model> prefixes = {model};
+    disk.lose_power_after(rng.below(120));
+    Status bulk = engine->begin_bulk();
+    for (uint64_t i = 0; bulk.ok() && i < 60; ++i) {
+      bulk = write(i);
+      prefixes.push_back(model);
+    }
+    if (bulk.ok()) bulk = engine->end_bulk();
+    const bool ended = bulk.ok() && !disk.lost_power();
+    uint64_t logged = 0;  // as ever again
+    if (ended) {
+      for (Status done; done.ok() && !disk.lost_power() && logged < 100;) {
+        const Model before = model;
+        done = write(++logged);
+        prefixes = {before, model};
+      }
+    }
+    engine.reset();
+    disk.power_cut(rng);
+    const Model found = rows_of(*open(disk));
+    REQUIRE(std::find(prefixes.begin(), prefixes.end(), found) != prefixes.end());
+    ++(ended ? cut_behind : cut_amid);
+  }
+  CHECK((cut_amid > 50 && cut_behind > 50));
+}
+
 TEST_CASE("leveldb: damage is named, or what is read is right") {
   const QuietLog quiet;
   uint64_t refused = 0, found_while_reading = 0, cut = 0;
