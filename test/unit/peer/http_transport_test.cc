@@ -311,6 +311,28 @@ TEST_CASE("transport: a stream that carries nothing is kept while its connection
   CHECK(world.dialer.dials <= before + 3);  // two streams and the probe; they are asked for again every 100 ms
 }
 
+TEST_CASE("transport: a write that is stuck for longer than the timeout cuts its stream, and no other") {
+  using namespace std::chrono_literals;
+  for (const bool is_short : {true, false}) {
+    CAPTURE(is_short);
+    Timeouts timeouts;
+    timeouts.write = is_short ? base::Duration(20ms) : base::Duration(1h);
+    World world(timeouts);
+    const auto stuck = world.open(Channel::kAppend), well = world.open(Channel::kMessage);
+    stuck->stalled = true;
+    world.send(world.message(RaftMessageType::kApp, 1));
+    const base::Instant begin = world.clock.now(), end = begin + (is_short ? 30s : 100ms);
+    while (world.clock.now() < end && !stuck->was_cut) {
+      world.loop.restart();
+      world.loop.run_for(10ms);
+    }
+    CHECK(stuck->was_cut == is_short);
+    if (is_short) CHECK(world.clock.now() - begin >= timeouts.write);
+    CHECK_FALSE(well->was_cut);
+    stuck->stalled = false;
+  }
+}
+
 TEST_CASE("transport: a member that takes nothing holds up nobody else") {
   World world;
   world.transport.add_peer(kThird, {"http://127.0.0.1:4"});
