@@ -17,6 +17,10 @@ FLAGS = ["--snapshot-count=50", "--snapshot-catchup-entries=10"]
 # Together above what the leader sends ahead to one member and what the kernel keeps of it.
 BULK_BYTES, BULK_PUTS = 700_000, 80
 SLOW_WINDOW = 65_535
+# Of the log, for a member that is away: so many bytes behind its newest snapshot in memory; on disk, of files of 64 MB, those
+# with what is behind the snapshot go.
+LOG_BYTES_KEPT_MAX = 64 << 20
+HEAVY_BYTES, HEAVY_PUTS = 1 << 20, 130
 
 
 class Writer:
@@ -129,6 +133,33 @@ class SnapshotInstallTest(unittest.TestCase):
             cluster.wait_for_equal_hashes()
             left = [path.name for path in Path(away.data_dir, "member", "snap").iterdir() if path.suffix != ".snap"]
             self.assertEqual(left, [])
+
+    def test_a_log_that_waits_for_nobody(self):
+        """One member is away: the others keep a bounded part of the log for it, however few and large the entries are, in memory
+        and on disk. When it is back it gets a database."""
+        with Cluster("--max-wals=1") as cluster:
+            leader = cluster.leader()
+            writer = Writer(leader)
+            heavy = b"x" * HEAVY_BYTES
+
+            def write():
+                for _ in range(HEAVY_PUTS):
+                    writer.put(b"heavy", heavy)
+                leader.ctl("compact", leader.status()["header"]["revision"], "--physical")
+            away = left_behind(cluster, write)
+            self.assertTrue(away.log.wait_for("applied snapshot", 60), away.log.text())
+            cluster.wait_for_equal_hashes()
+            for member in cluster.members:
+                if member is away:
+                    continue
+                said = member.log_objects()
+                snapshots = [line["snapshot-index"] for line in said if line["msg"] == "saved snapshot to disk"]
+                kept = [snapshot - line["compact-index"] for snapshot, line in
+                        zip(snapshots, [line for line in said if line["msg"] == "compacted Raft logs"])]
+                self.assertGreater(len(kept), 1)
+                self.assertLessEqual(max(kept) * HEAVY_BYTES, LOG_BYTES_KEPT_MAX)
+                files = [path.name for path in Path(member.data_dir, "member", "wal").glob("*.wal")]
+                self.assertLess(len(files), HEAVY_PUTS * HEAVY_BYTES // (64 << 20) + 1, files)
 
 
 if __name__ == "__main__":
