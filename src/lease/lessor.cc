@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/verify.h"
+#include "storage/backend.h"
 #include "storage/keyspace.h"
 #include "wire/lease_row.h"
 
@@ -12,6 +13,7 @@ namespace lease {
 namespace {
 
 using base::Code;
+using base::Result;
 using base::Status;
 using storage::Bucket;
 
@@ -30,26 +32,40 @@ Duration seconds(int64_t count) { return std::chrono::seconds(count); }
 Lessor::Lessor(storage::Backend& backend, Options options) : backend_(backend), options_(options) {}
 Lessor::~Lessor() = default;
 
+Result<std::unique_ptr<LessorImage>> LessorImage::read(const storage::View& view, int64_t ttl_seconds_min) {
+  auto image = std::make_unique<LessorImage>();
+  const std::unique_ptr<storage::EngineIterator> rows = view.iterate();
+  const std::string end = storage::bucket_end(Bucket::kLease);
+  for (rows->seek(storage::row_key(Bucket::kLease, "")); rows->valid() && rows->key() < end; rows->next()) {
+    wire::LeaseRow row;
+    const std::string_view key = rows->key().substr(1);
+    if (key.size() != 8 || !wire::parse(rows->value(), row)) {
+      return Status(Code::kDataLoss, "lease: backend row " + base::hex_bytes(key) + " does not parse as a lease");
+    }
+    auto lease = std::make_unique<Lessor::Lease>();
+    lease->ttl_s = std::max(row.ttl_s, ttl_seconds_min);
+    lease->remaining_ttl_s = row.remaining_ttl_s;
+    image->leases_[LeaseId(row.id)] = std::move(lease);
+  }
+  if (!rows->status().ok()) return rows->status();
+  return image;
+}
+
+void LessorImage::attach(LeaseId id, std::string_view key) { Lessor::attach_in(leases_, id, key); }
+
 Status Lessor::recover() {
-  leases_.clear();
+  Result<std::unique_ptr<LessorImage>> image = LessorImage::read(*backend_.view(), options_.ttl_seconds_min);
+  if (!image.ok()) return image.status();
+  restart(std::move(*image));
+  return {};
+}
+
+std::unique_ptr<LessorImage> Lessor::restart(std::unique_ptr<LessorImage> image) {
+  leases_.swap(image->leases_);
   deadlines_.clear();
   checkpoints_.clear();
   primary_ = false;
-  std::string damaged;
-  Status read = storage::for_each_row(backend_, Bucket::kLease, [&](std::string_view key, std::string_view value) {
-    wire::LeaseRow row;
-    if (key.size() != 8 || !wire::parse(value, row)) {
-      damaged = base::hex_bytes(key);
-      return;
-    }
-    auto lease = std::make_unique<Lease>();
-    lease->ttl_s = std::max(row.ttl_s, options_.ttl_seconds_min);
-    lease->remaining_ttl_s = row.remaining_ttl_s;
-    leases_[LeaseId(row.id)] = std::move(lease);
-  });
-  if (!read.ok()) return read;
-  if (!damaged.empty()) return Status(Code::kDataLoss, "lease: backend row " + damaged + " does not parse as a lease");
-  return {};
+  return image;
 }
 
 base::Result<int64_t> Lessor::grant(LeaseId id, int64_t ttl_s, Instant now) {
@@ -84,10 +100,12 @@ void Lessor::checkpoint(LeaseId id, int64_t remaining_ttl_s, Instant now) {
   if (primary_) schedule_checkpoint(id, *found->second, now);
 }
 
-void Lessor::attach(LeaseId id, std::string_view key) {
-  const auto found = leases_.find(id);
-  if (found != leases_.end()) found->second->keys.emplace(key);
+void Lessor::attach_in(LeaseMap& leases, LeaseId id, std::string_view key) {
+  const auto found = leases.find(id);
+  if (found != leases.end()) found->second->keys.emplace(key);
 }
+
+void Lessor::attach(LeaseId id, std::string_view key) { attach_in(leases_, id, key); }
 
 void Lessor::detach(LeaseId id, std::string_view key) {
   const auto found = leases_.find(id);

@@ -19,7 +19,8 @@
 
 namespace storage {
 class Backend;
-}
+class View;
+}  // namespace storage
 
 namespace lease {
 
@@ -48,6 +49,10 @@ struct Checkpoint {
   int64_t remaining_ttl_s = 0;
 };
 
+// All leases and the keys on them, as the rows of one moment have them. Made on any thread, then handed to a lessor: a hundred
+// thousand leases with a million keys take most of a second.
+class LessorImage;
+
 class Lessor {
  public:
   Lessor(storage::Backend& backend, Options options);
@@ -57,6 +62,8 @@ class Lessor {
 
   // Reads the rows; keys come back through attach() while the store recovers. Nobody is primary yet.
   base::Status recover();
+  // Instead of all it knew, which it gives back: that takes its time to be destroyed. Nobody is primary.
+  std::unique_ptr<LessorImage> restart(std::unique_ptr<LessorImage> image);
 
   // --- from the log: the same on every member -------------------------------------------------------------------------------
   // kNotFound for id 0 (etcd's answer), kOutOfRange above kTtlSecondsMax, kFailedPrecondition when it exists. Returns the TTL
@@ -98,9 +105,11 @@ class Lessor {
   std::vector<Info> list(Instant now) const;  // by what remains, then by id
   std::vector<Info> unsorted(Instant now) const;
   size_t size() const { return leases_.size(); }
+  int64_t ttl_seconds_min() const { return options_.ttl_seconds_min; }
   void set_persist_checkpoints(bool persist) { options_.persist_checkpoints = persist; }
 
  private:
+  friend class LessorImage;
   struct Lease {
     int64_t ttl_s = 0;
     int64_t remaining_ttl_s = 0;      // of the last checkpoint; 0: none
@@ -108,6 +117,7 @@ class Lessor {
     Instant checkpoint_at = Instant::max();
     absl::btree_set<std::string> keys;
   };
+  using LeaseMap = absl::flat_hash_map<LeaseId, std::unique_ptr<Lease>>;
   // Heaps may hold more than one mark for a lease; only the one that agrees with the lease counts.
   struct Mark {
     Instant at;
@@ -115,6 +125,7 @@ class Lessor {
     friend bool operator>(const Mark& a, const Mark& b) { return a.at > b.at || (a.at == b.at && a.id > b.id); }
   };
 
+  static void attach_in(LeaseMap& leases, LeaseId id, std::string_view key);
   void start(LeaseId id, Lease& lease, Instant now, Duration extend);
   void schedule_checkpoint(LeaseId id, Lease& lease, Instant now);
   void spread_pile_up(Instant now, Duration extend);
@@ -125,9 +136,20 @@ class Lessor {
   storage::Backend& backend_;
   Options options_;
   bool primary_ = false;
-  absl::flat_hash_map<LeaseId, std::unique_ptr<Lease>> leases_;
+  LeaseMap leases_;
   std::vector<Mark> deadlines_;    // min-heap: expiry, or the retry of a revoke
   std::vector<Mark> checkpoints_;  // min-heap
+};
+
+class LessorImage {
+ public:
+  // kDataLoss: a row that is no lease. Keys come afterwards.
+  static base::Result<std::unique_ptr<LessorImage>> read(const storage::View& view, int64_t ttl_seconds_min);
+  void attach(LeaseId id, std::string_view key);  // as the lessor's
+
+ private:
+  friend class Lessor;
+  Lessor::LeaseMap leases_;
 };
 
 // By what remains, then by id.

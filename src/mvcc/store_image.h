@@ -24,7 +24,8 @@ struct StoreImage {
   KeyIndex index;
   int64_t newest = 1;  // main of the last row; 1: none
   int64_t scheduled_compact = -1, finished_compact = -1;
-  // Keys that are attached to a lease, ascending. They live in `index`.
+  // Keys that are attached to a lease, ascending. They live in `index`. The store attaches them through its LeaseHooks; who has
+  // done so before hands none over.
   std::vector<std::pair<std::string_view, int64_t>> leased;
 
   // Walks all rows. kDataLoss: a row that cannot be understood.

@@ -98,6 +98,11 @@ Status Leases::recover() {
   return lessor_.recover();
 }
 
+std::unique_ptr<lease::LessorImage> Leases::restart(std::unique_ptr<lease::LessorImage> image) {
+  on_cluster_version();
+  return lessor_.restart(std::move(image));
+}
+
 void Leases::on_cluster_version() {
   lessor_.set_persist_checkpoints(node_.config().feature_gates.enabled(Feature::kLeaseCheckpointPersist) ||
                                   at_least_3_6(node_.cluster_version()));

@@ -49,6 +49,8 @@ class Leases final : public mvcc::LeaseHooks {
 
   // Before the store's.
   base::Status recover();
+  // From an image with its keys, instead; gives back what was known before.
+  std::unique_ptr<lease::LessorImage> restart(std::unique_ptr<lease::LessorImage> image);
 
   // --- mvcc::LeaseHooks
   bool exists(base::LeaseId id) const override { return lessor_.exists(id); }

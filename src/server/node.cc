@@ -435,7 +435,20 @@ struct Node::Installation {
   std::unique_ptr<SnapshotInstaller> installer;
   base::Result<bool> stepped = false;
   base::Result<std::unique_ptr<mvcc::StoreImage>> image = std::unique_ptr<mvcc::StoreImage>();
+  base::Result<std::unique_ptr<lease::LessorImage>> leases = std::unique_ptr<lease::LessorImage>();
+
+  void read(const storage::Engine& engine, int64_t ttl_seconds_min);
 };
+
+// What store and lessor keep in memory. Helper thread.
+void Node::Installation::read(const storage::Engine& engine, int64_t ttl_seconds_min) {
+  const storage::View view({}, engine, engine.snapshot());
+  image = mvcc::StoreImage::read(view);
+  leases = lease::LessorImage::read(view, ttl_seconds_min);
+  if (!image.ok() || !leases.ok()) return;
+  for (const auto& [key, lease] : (*image)->leased) (*leases)->attach(base::LeaseId(lease), key);
+  (*image)->leased = {};
+}
 
 bool Node::installs(Index index) const { return installation_ != nullptr && installation_->index == index; }
 
@@ -479,16 +492,15 @@ void Node::install_step() {
       });
 }
 
-// What the store keeps in memory: for many keys it takes seconds to read.
+// For many keys this takes seconds.
 void Node::read_image() {
   environment_.helper.submit(
-      [installation = installation_, engine = engine_.get()] {
-        installation->image = mvcc::StoreImage::read(storage::View({}, *engine, engine->snapshot()));
+      [installation = installation_, engine = engine_.get(), ttl_min = leases_->lessor().ttl_seconds_min()] {
+        installation->read(*engine, ttl_min);
       },
       [this] {
-        if (!installation_->image.ok()) {
-          base::fatal("store: a received snapshot cannot be read: " + installation_->image.status().to_string());
-        }
+        const Status read = installation_->image.ok() ? installation_->leases.status() : installation_->image.status();
+        if (!read.ok()) base::fatal("store: a received snapshot cannot be read: " + read.to_string());
         finish_installing();
       });
 }
@@ -515,7 +527,8 @@ void Node::finish_installing() {
   environment_.helper.submit(
       [&files = environment_.files, installation = installation_] {
         (void)files.unlink(installation->path);
-        installation->image->reset();  // the index of before, which takes its time
+        installation->image->reset();  // the index of before, which takes its time, and the leases
+        installation->leases->reset();
       },
       [] {});
   installation_.reset();
@@ -535,8 +548,8 @@ Status Node::recover_state() {
   Status status = recover_applied();
   if (status.ok()) status = membership_.recover();
   if (status.ok()) status = alarms_.recover();
-  if (status.ok()) status = leases_->recover();
   if (!status.ok()) return status;
+  installation_->leases = leases_->restart(std::move(*installation_->leases));
   installation_->image = store_->restart(std::move(*installation_->image));
   if (!membership_.cluster_version().empty()) {
     environment_.metrics.set_cluster_version(membership_.cluster_version().substr(0, membership_.cluster_version().rfind('.')));

@@ -135,8 +135,8 @@ class SnapshotInstallTest(unittest.TestCase):
             self.assertEqual(left, [])
 
     def test_a_log_that_waits_for_nobody(self):
-        """One member is away: the others keep a bounded part of the log for it, however few and large the entries are, in memory
-        and on disk. When it is back it gets a database."""
+        """One member is away: the others keep a bounded part of the log for it, however few and large its entries, in memory
+        and on disk. Back, it gets a database."""
         with Cluster("--max-wals=1") as cluster:
             leader = cluster.leader()
             writer = Writer(leader)

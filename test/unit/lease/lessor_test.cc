@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "storage/backend.h"
+#include "storage/keyspace.h"
 #include "storage/memory_engine.h"
 
 namespace {
@@ -112,6 +113,36 @@ TEST_CASE("lease: rows survive, with the remaining time of a persisted checkpoin
   CHECK(lessor.find(LeaseId(1), kStart)->granted_ttl_s == 3600);
   CHECK(lessor.find(LeaseId(2), kStart)->remaining == 60s);
   CHECK(lessor.renewal_needs_checkpoint(LeaseId(1)));
+}
+
+TEST_CASE("lease: an image read elsewhere takes the place of all that was known") {
+  Fixture f;
+  CHECK(f.lessor.grant(LeaseId(1), 60, kStart).ok());
+  CHECK(f.lessor.grant(LeaseId(2), 60, kStart).ok());
+  f.lessor.attach(LeaseId(1), "before");
+  auto image = lease::LessorImage::read(*f.backend.view(), 100);
+  REQUIRE(image.ok());
+  (*image)->attach(LeaseId(1), "b");
+  (*image)->attach(LeaseId(1), "a");
+  (*image)->attach(LeaseId(99), "on a lease long gone");
+  f.lessor.erase(LeaseId(2));
+  CHECK(f.lessor.grant(LeaseId(3), 60, kStart).ok());
+  f.lessor.promote(kStart, 0s);
+
+  auto before = f.lessor.restart(std::move(*image));
+  CHECK_FALSE(f.lessor.is_primary());
+  CHECK(f.lessor.next_deadline() == Instant::max());
+  CHECK(f.lessor.size() == 2);
+  CHECK_FALSE(f.lessor.exists(LeaseId(3)));
+  CHECK(*f.lessor.keys(LeaseId(1)) == std::vector<std::string>{"a", "b"});
+  CHECK(f.lessor.find(LeaseId(2), kStart)->granted_ttl_s == 100);  // raised to the minimum
+
+  f.lessor.restart(std::move(before));
+  CHECK(*f.lessor.keys(LeaseId(1)) == std::vector<std::string>{"before"});
+  CHECK(f.lessor.exists(LeaseId(3)));
+
+  storage::put_row(f.backend, storage::Bucket::kLease, "short", "");
+  CHECK(lease::LessorImage::read(*f.backend.view(), 2).status().code() == Code::kDataLoss);
 }
 
 TEST_CASE("lease: long leases are checkpointed once an interval, short ones never") {
