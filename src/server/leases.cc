@@ -163,7 +163,9 @@ Outcome Leases::checkpoint(std::string_view body) {
 
 // --- what happens to the member ---------------------------------------------------------------------------------------------
 
-void Leases::on_leading() {
+// Once a term: leases that are over get no new time while their revokes are on the way.
+void Leases::on_leading(base::Term term) {
+  if (std::exchange(leading_term_, term) == term) return;
   const auto extend = std::chrono::milliseconds(node_.config().election_ms);
   lessor_.promote(node_.environment().loop.clock().now(), extend);
   stood_still_ = false;
@@ -197,8 +199,10 @@ void Leases::on_applied() {
   }
 }
 
+// A quorum's word from before a pause, or from while another member was told to lead, says nothing about now.
 void Leases::tick(Instant now) {
-  if (last_tick_ != Instant() && now - last_tick_ > kTicksMissedMax * std::chrono::milliseconds(node_.config().heartbeat_ms)) {
+  const auto late = kTicksMissedMax * std::chrono::milliseconds(node_.config().heartbeat_ms);
+  if ((last_tick_ != Instant() && now - last_tick_ > late) || node_.driver().hands_over()) {
     stood_still_ = true;
     stood_still_at_ = now;
   }
@@ -246,8 +250,9 @@ void Leases::wait_applied(GoOn go_on) {
 }
 
 bool Leases::leadership_in_doubt() const {
+  if (stood_still_ || node_.driver().hands_over()) return true;
   const base::Duration span = node_.environment().loop.clock().now() - last_tick_;
-  return stood_still_ || span > kTicksMissedMax * std::chrono::milliseconds(node_.config().heartbeat_ms);
+  return span > kTicksMissedMax * std::chrono::milliseconds(node_.config().heartbeat_ms);
 }
 
 // etcd's ensureLeadership. A read that comes back may have been confirmed by another leader: then we are no longer it.

@@ -63,8 +63,8 @@ class Leases final : public mvcc::LeaseHooks {
   Outcome checkpoint(std::string_view body);
 
   // --- what happens to the member -------------------------------------------------------------------------------------------
-  void on_leading();    // the first entry of our term is applied
-  void on_following();  // somebody else leads, or nobody
+  void on_leading(base::Term term);  // the first entry of our term is applied; what comes again for a term is nothing new
+  void on_following();               // somebody else leads, or nobody
   void on_cluster_version();
   void on_applied();
   void tick(base::Instant now);  // of raft's clock
@@ -136,6 +136,7 @@ class Leases final : public mvcc::LeaseHooks {
   base::TimerId timer_ = base::kNoTimer;
   base::Instant last_tick_{}, stood_still_at_{};
   bool stood_still_ = false;  // and no quorum has confirmed us since
+  base::Term leading_term_;   // of the last promotion
 
   std::vector<Wait> applied_waits_, leader_waits_;
   absl::flat_hash_map<base::LeaseId, std::vector<GoOn>> revoke_waits_;  // renewals of leases that are over

@@ -580,9 +580,10 @@ void Node::on_leader_change(NodeId from, NodeId to) {
   publish();
 }
 
-// The first entry of a leader's term is applied: what it decides for the cluster it may decide now.
-void Node::on_empty_entry(Term) {
-  if (is_leader()) leases_->on_leading();
+// The first entry of a leader's term is applied: what it decides for the cluster it may decide now. A refused change of the
+// members leaves an empty entry, too.
+void Node::on_empty_entry(Term term) {
+  if (is_leader() && term == this->term()) leases_->on_leading(term);
   reads_.ask_again();
   versions_->check();
 }

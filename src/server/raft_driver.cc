@@ -242,6 +242,7 @@ bool RaftDriver::takes_proposals() const {
   return raft_->raft().leader() != base::kNoNode && raft_->raft().lead_transferee() == base::kNoNode;
 }
 
+bool RaftDriver::hands_over() const { return raft_->raft().lead_transferee() != base::kNoNode; }
 bool RaftDriver::leads() const { return raft_->raft().role() == raft::Role::kLeader && takes_proposals(); }
 
 // Another member's: it took us for the leader, and its client would wait its time out.

@@ -76,6 +76,8 @@ class RaftDriver final : public peer::Events {
   void transfer_leader(base::NodeId to);
   // Whether what is proposed now goes into our own log as the leader's; leader() may still be us for a turn after it did not.
   bool leads() const;
+  // Another member was told to lead, and may do so before we hear of it.
+  bool hands_over() const;
 
   // --- from the other members ---
   void on_messages(std::vector<wire::RaftMessage> messages) override;

@@ -115,7 +115,7 @@ class Member {
     config_.quota_backend_bytes = -1;
     config_.feature_gates = server::FeatureGates();
     open();
-    if (lives_on_) node_->leases().on_leading();
+    if (lives_on_) node_->leases().on_leading(Term(1));
   }
 
   // The words it stopped with; empty: it goes on.

@@ -245,7 +245,7 @@ void SimTransport::pull(std::shared_ptr<peer::SnapshotBody> body, std::shared_pt
       if (!*alive || std::exchange(*answered, true)) return;
       end_snapshot(to, taken);
     };
-    loop_.after(30s, [answer] { answer(false); });
+    loop_.after(10s, [answer] { answer(false); });  // who died meanwhile is found dead by then
     (void)world_.after(
         network_.delay(), &other->loop_,
         [other, bytes, database, answer, alive = other->alive_, self = self_, this_loop = &loop_, &world = world_] {
