@@ -186,6 +186,7 @@ class Outputs final : public spdlog::sinks::base_sink<spdlog::details::null_mute
 
 // The logger with its thread. Never destroyed: other threads may log while the process ends.
 struct Pipeline {
+  Pipeline* before = nullptr;
   std::shared_ptr<spdlog::details::thread_pool> pool;
   std::shared_ptr<Outputs> outputs;
   std::shared_ptr<spdlog::async_logger> logger;
@@ -520,6 +521,7 @@ Status configure(const Options& options) {
     std::call_once(at_exit, [] { (void)std::atexit(flush); });
     flush();
     // The old one stays: a thread may be using it. Its thread sleeps.
+    next->before = g_pipeline.load(std::memory_order_acquire);
     g_pipeline.store(next.release(), std::memory_order_release);
   } catch (const std::exception& error) {  // no thread to be had
     return Status(Code::kResourceExhausted, std::string("cannot start the log writer: ") + error.what());

@@ -62,7 +62,8 @@ class Input {
   bool empty() const { return at_ == end_; }
   uint8_t byte() { return empty() ? 0 : *at_++; }
   std::string raw(size_t size_max = 64) {
-    const size_t size = std::min<size_t>(byte() % (size_max + 1), static_cast<size_t>(end_ - at_));
+    const size_t wanted = byte() % (size_max + 1);
+    const size_t size = std::min(wanted, static_cast<size_t>(end_ - at_));
     std::string bytes(reinterpret_cast<const char*>(at_), size);
     at_ += size;
     return bytes;

@@ -33,7 +33,8 @@ class Input {
   bool empty() const { return at_ == end_; }
   uint8_t byte() { return empty() ? 0 : *at_++; }
   std::string raw() {
-    const size_t size = std::min<size_t>(byte(), static_cast<size_t>(end_ - at_));
+    const size_t wanted = byte();
+    const size_t size = std::min(wanted, static_cast<size_t>(end_ - at_));
     std::string bytes(reinterpret_cast<const char*>(at_), size);
     at_ += size;
     return bytes;

@@ -61,7 +61,8 @@ class Input {
     return uint64_t{1} << (byte() % 64);
   }
   std::string text(size_t size_max) {
-    const size_t size = std::min<size_t>(byte() % (size_max + 1), static_cast<size_t>(end_ - at_));
+    const size_t wanted = byte() % (size_max + 1);
+    const size_t size = std::min(wanted, static_cast<size_t>(end_ - at_));
     std::string bytes(reinterpret_cast<const char*>(at_), size);
     at_ += size;
     return bytes;

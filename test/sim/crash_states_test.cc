@@ -73,14 +73,18 @@ class Machine final : public sim::SimMember {
   // False: the run has no such change.
   bool run(uint64_t cut, Acknowledged& history) {
     disk_.lose_power_after(cut);
-    if (!boot_until_cut()) return true;
     int in_flight = 0;
-    for (uint64_t i = 0; i < kEvents && !disk_.lost_power(); ++i) {
-      if (in_flight < kInFlightMax && rng_.one_in(3)) put(history, in_flight);
-      if (rng_.one_in(150) && node_->store().current_revision() > 3) compact(history);
-      if (!loop_->step()) break;
-    }
-    return disk_.lost_power();
+    bool served = false;
+    until_power_fails([&] {
+      served = boot_until_cut();
+      if (!served) return;
+      for (uint64_t i = 0; i < kEvents && !disk_.lost_power(); ++i) {
+        if (in_flight < kInFlightMax && rng_.one_in(3)) put(history, in_flight);
+        if (rng_.one_in(150) && node_->store().current_revision() > 3) compact(history);
+        if (!loop_->step()) break;
+      }
+    });
+    return !served || disk_.lost_power();
   }
 
   std::unique_ptr<io::MemDisk> take_disk() {

@@ -51,14 +51,16 @@ class Holder final : public sim::SimMember {
     if (rng_.one_in(2)) disk_.lose_power_after(rng_.below(300));
     const Instant end = now() + span;
     Instant next = now();
-    while (now() < end && !disk_.lost_power()) {
-      if (now() >= next) {
-        act();
-        next = now() + Duration(static_cast<int64_t>(rng_.below(static_cast<uint64_t>(ttl_max_ * 50'000'000))));
+    until_power_fails([&] {
+      while (now() < end && !disk_.lost_power()) {
+        if (now() >= next) {
+          act();
+          next = now() + Duration(static_cast<int64_t>(rng_.below(static_cast<uint64_t>(ttl_max_ * 50'000'000))));
+        }
+        REQUIRE(loop_->step());
+        if (!disk_.lost_power()) check();
       }
-      REQUIRE(loop_->step());
-      if (!disk_.lost_power()) check();
-    }
+    });
   }
 
   // Until the last lease has ended.

@@ -63,11 +63,13 @@ class Machine final : public sim::SimMember {
   void load(History& history, uint64_t events) {
     int in_flight = 0;
     if (rng_.one_in(2)) disk_.lose_power_after(rng_.below(200));
-    for (uint64_t i = 0; i < events && !disk_.lost_power(); ++i) {
-      if (in_flight < kInFlightMax && rng_.below(3) > 0) put(history, in_flight);
-      if (rng_.one_in(200) && node_->store().current_revision() > 5) compact(history);
-      if (!loop_->step()) break;
-    }
+    until_power_fails([&] {
+      for (uint64_t i = 0; i < events && !disk_.lost_power(); ++i) {
+        if (in_flight < kInFlightMax && rng_.below(3) > 0) put(history, in_flight);
+        if (rng_.one_in(200) && node_->store().current_revision() > 5) compact(history);
+        if (!loop_->step()) break;
+      }
+    });
   }
 
  private:

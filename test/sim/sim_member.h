@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/rng.h"
+#include "base/stop_hook.h"
 #include "io/mem_disk.h"
 #include "mvcc/request.h"
 #include "rpc.pb.h"
@@ -15,6 +16,7 @@
 #include "server/metrics.h"
 #include "server/node.h"
 #include "sim/sim_loop.h"
+#include "sim/world.h"
 
 namespace sim {
 
@@ -75,6 +77,20 @@ class SimMember {
   }
 
  protected:
+  // LevelDB's own thread may be what uses up the power, and what reads next stops the member: no fault of it then.
+  template <class Task>
+  void until_power_fails(const Task& task) {
+    struct Hook {
+      Hook() { base::set_stop_hook_for_test([](const std::string& text) { throw MemberStopped(text); }); }
+      ~Hook() { base::set_stop_hook_for_test(nullptr); }
+    } hook;
+    try {
+      task();
+    } catch (const MemberStopped& stopped) {
+      REQUIRE_MESSAGE((disk_.lost_power() && !stopped.broken), stopped.what());
+    }
+  }
+
   base::Rng rng_;
   io::MemDisk disk_;
   const server::Config config_;
