@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/raft_driver.h"
+#include "server/node.h"
+#include "server/reconfiguration.h"
 #include "sim/clients.h"
 
 namespace sim {
@@ -317,15 +318,47 @@ void Plots::deposed_leader() {
   Machine* leader = cluster_.leader();
   if (!has(Fault::kCuts) || leader == nullptr || cluster_.members().size() < 3) return;
   begin(name_of(*leader) + " is cut off and asked");
-  std::vector<Machine*> others = cluster_.members();
-  std::erase(others, leader);
-  apart({leader}, others, true);
+  if (act_ % 2 == 0 || !has(Fault::kTransfers)) return ask_cut_off(*leader, {});
+  // The second time that it leads, and with company, but too little of it: nothing of the first time may count.
+  std::vector<Machine*> voters, company;
+  for (Machine* machine : cluster_.members()) {
+    const server::Member* member = leader->node().membership().find(machine->id());
+    if (machine == leader || member == nullptr) continue;
+    (member->is_learner ? company : voters).push_back(machine);
+  }
+  if (voters.size() < 2) return finish();
+  Machine* other = voters.front();
+  company.insert(company.end(), voters.end() - static_cast<ptrdiff_t>((voters.size() - 2) / 2), voters.end());
+  lead(*leader, *other);
+  when([this, other] { return cluster_.leader() == other; }, 6s,
+       [this, leader, other, company] {
+         lead(*other, *leader);
+         when([this, leader] { return cluster_.leader() == leader; }, 6s,
+              [this, leader, company] {
+                probe("a leader of the second time was cut off and asked");
+                after(200ms, [this, leader, company] { ask_cut_off(*leader, company); });
+              });
+       });
+}
+
+// Cuts the leader off, with its company, and reads from it for as long as it thinks it leads.
+void Plots::ask_cut_off(Machine& leader, const std::vector<Machine*>& company) {
+  std::vector<Machine*> side = company, others = cluster_.members();
+  side.push_back(&leader);
+  std::erase_if(others, [&side](Machine* machine) { return std::find(side.begin(), side.end(), machine) != side.end(); });
+  apart(side, others, true);
   for (Duration at = 0s; at < 2500ms; at += 20ms) {
-    after(at, [this, leader] {
-      if (leader->up() && leader->node().is_leader()) read(*leader, cluster_.oracle().revision());
+    after(at, [this, &leader] {
+      if (leader.up() && leader.node().is_leader()) read(leader, cluster_.oracle().revision());
     });
   }
   after(4s, [this] { finish(); });
+}
+
+void Plots::lead(Machine& from, Machine& to) {
+  (void)cluster_.world().after(1us, &from.loop(), [&from, id = to.id()] {
+    if (from.serves()) from.node().reconfiguration().move_leader(id, 2s, [](const base::Status&) {});
+  });
 }
 
 // A leader is cut off when its followers have acknowledged and do not know yet that this was enough. One of them leads then, on

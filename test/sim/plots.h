@@ -33,6 +33,7 @@ class Plots {
   void power_in_an_installation();
   void stale_commit();
   void deposed_leader();
+  void ask_cut_off(Machine& leader, const std::vector<Machine*>& company);
 
   void begin(const std::string& what);
   void finish();
@@ -43,6 +44,7 @@ class Plots {
   void apart(const std::vector<Machine*>& side, const std::vector<Machine*>& other, bool cut);
   void cut_power(Machine& machine);
   void start_again(Machine& machine, base::Duration within);
+  void lead(Machine& from, Machine& to);
   void put_big_value(Machine& machine, const std::string& key);
   // A linearizable read, which must be of this revision or later.
   void read(Machine& machine, int64_t at_least);

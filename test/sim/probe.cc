@@ -32,6 +32,7 @@ constexpr const char* kExpected[] = {
     "an old entry was acknowledged to a new leader",
     "power was cut in an installation",
     "a new leader was asked at once",
+    "a leader of the second time was cut off and asked",
 };
 
 std::map<std::string, uint64_t>& counts() {
