@@ -27,6 +27,8 @@ namespace {
 
 constexpr size_t kStoryLinesMax = 4000;
 constexpr uint64_t kSmallSegmentBytes = 32 << 10;
+constexpr base::Duration kSupervisorPause = 1s;
+constexpr std::string_view kNobodyToAsk = "could not retrieve cluster information";
 constexpr uint64_t kDamagedBytesMax = 8 << 20;  // from the beginning of a file
 
 [[noreturn]] void throw_stopped(const std::string& text) { throw MemberStopped(text); }
@@ -437,6 +439,15 @@ void Cluster::start(Machine& machine) {
     tell("member " + std::to_string(machine.number()) + " refuses its disk: " + why);
     probe("a damaged member refused to start");
     machine.gone = true;
+    return;
+  }
+  // One that joins and has nothing on disk yet asks the others; its supervisor tries again.
+  if (why.find(kNobodyToAsk) != std::string::npos) {
+    tell("member " + std::to_string(machine.number()) + " finds nobody to ask");
+    probe("a member that joins found nobody to ask");
+    (void)world_.after(kSupervisorPause, [this, &machine] {
+      if (!machine.up() && !machine.gone) start(machine);
+    });
     return;
   }
   fail("member " + std::to_string(machine.number()) + " did not start: " + why);

@@ -35,16 +35,18 @@ std::string RaftWatch::voted(NodeId voter, Term term, NodeId candidate) {
          number(term.value());
 }
 
-std::string RaftWatch::leads(const Sender& sender, Term term) {
-  const auto [known, fresh] = leaders_.emplace(term, sender.id);
-  if (!fresh && known->second != sender.id) {
-    return name_of(known->second) + " and " + name_of(sender.id) + " lead in term " + number(term.value());
+std::string RaftWatch::leads(NodeId id, const RaftMessage& message) {
+  const Term term = message.term;
+  const auto [known, fresh] = leaders_.emplace(term, id);
+  if (!fresh && known->second != id) {
+    return name_of(known->second) + " and " + name_of(id) + " lead in term " + number(term.value());
   }
-  // Raft 5.4.2, figure 8: what it found in its log is committed by what it adds, never by itself.
-  const auto asked = candidacies_.find({sender.id, term});
-  if (asked != candidacies_.end() && sender.committed > asked->second.committed && sender.committed <= asked->second.last) {
-    return name_of(sender.id) + " committed entry " + number(sender.committed.value()) +
-           " of an older term, its own begins at " + number(asked->second.last.value() + 1);
+  // Raft 5.4.2, figure 8: what it found in its log is committed by what it adds, never by itself. It is the message that
+  // counts: one that waited for the disk may go out when its sender follows another, who told of more.
+  const auto asked = candidacies_.find({id, term});
+  if (asked != candidacies_.end() && message.commit > asked->second.committed && message.commit <= asked->second.last) {
+    return name_of(id) + " committed entry " + number(message.commit.value()) + " of an older term, its own begins at " +
+           number(asked->second.last.value() + 1);
   }
   return {};
 }
@@ -84,7 +86,7 @@ std::string RaftWatch::sent(const Sender& sender, const RaftMessage& message) {
       return message.reject ? std::string() : voted(sender.id, message.term, message.to);
     case RaftMessageType::kApp:
     case RaftMessageType::kHeartbeat: {
-      std::string wrong = leads(sender, message.term);
+      std::string wrong = leads(sender.id, message);
       return wrong.empty() ? appends(sender, message) : wrong;
     }
     default:

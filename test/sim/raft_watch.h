@@ -28,7 +28,7 @@ class RaftWatch {
     base::Index committed, last;  // when it asked for votes
   };
   std::string voted(base::NodeId voter, base::Term term, base::NodeId candidate);
-  std::string leads(const Sender& sender, base::Term term);
+  std::string leads(base::NodeId id, const wire::RaftMessage& message);
   std::string appends(const Sender& sender, const wire::RaftMessage& message);
 
   using InTerm = std::pair<base::NodeId, base::Term>;
