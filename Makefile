@@ -288,6 +288,10 @@ FLIPS ?= 20000
 .PHONY: damage
 damage: $(DAMAGE)  ## flip FLIPS=20000 bits of members' files, one a start: SEED=n, VERBOSE=1
 	@FLIPS=$(FLIPS) $<
+.PHONY: damage-files
+damage-files: all  ## damage files of real members in ten ways: SECONDS=60 alone, then as long as one of three; SEED=n
+	@$(E2E_ENV) test/damage/files --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	@$(E2E_ENV) test/damage/files --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --cluster
 BENCHES := $(patsubst test/bench/%.cc,$(OUT)/test/bench_%,$(wildcard test/bench/*.cc))
 $(BENCHES): $(OUT)/test/bench_%: $(OUT)/obj/test/bench/%.o $(call libs_of,rpc)
 	$(call say,LINK,$@)

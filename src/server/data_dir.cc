@@ -149,6 +149,18 @@ Status take_over_database(const Config& config, io::Disk& disk, const std::strin
   return done;
 }
 
+// A new member has neither. A log is made before the store, so a store alone has lost its log: deleted, or on a disk that is
+// not mounted. To found or join anew on top of it would end in data that nobody has agreed on.
+Status refuse_store_without_log(const Config& config, io::Disk& disk) {
+  const std::string store = config.member_dir() + "/store";
+  Result<bool> has_store = io::exists(disk, store + "/CURRENT");
+  if (!has_store.ok() || !*has_store) return has_store.status();
+  return Status(Code::kDataLoss,
+                "no log in " + config.effective_wal_dir() + " though " + store +
+                    " holds data: it was deleted, or its disk is not mounted; bring it back, restore the member "
+                    "from a snapshot, or remove its data directory and let it join anew");
+}
+
 }  // namespace
 
 void set_wal_segment_bytes_for_test(uint64_t bytes) { g_wal_segment_bytes = bytes; }
@@ -162,6 +174,10 @@ Result<bool> has_log(const Config& config, io::Disk& disk) {
 Result<DataDir> open_data_dir(const Config& config, io::Disk& disk, const AskPeer& ask) {
   Result<bool> initialized = has_log(config, disk);
   if (!initialized.ok()) return initialized.status();
+  if (!*initialized) {
+    Status refused = refuse_store_without_log(config, disk);
+    if (!refused.ok()) return refused;
+  }
   Status made = make_member_dirs(config, disk);
   if (!made.ok()) return made;
   warn_of_strangers(config, disk);

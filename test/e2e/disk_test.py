@@ -98,7 +98,17 @@ class Damage(unittest.TestCase):
         member.start()
         member.stop()  # now the store holds all of it
         segment.unlink()
-        self.refuses_to_start(member, "wal")
+        self.refuses_to_start(member, str(segment.parent))
+        self.assertEqual(segments(member), [])  # It can still be brought back.
+
+    @unittest.skipUnless(harness.is_ours(), "etcd says that the member has been bootstrapped")
+    def test_a_member_of_three_without_its_log_says_where_that_was(self):
+        with harness.Cluster() as cluster:
+            member = cluster.members[0]
+            member.stop()
+            for segment in segments(member):
+                segment.unlink()
+            self.refuses_to_start(member, str(member.data_dir / "member/wal"))
 
     def test_foreign_files_are_no_reason_to_stop(self):
         member, _, _ = self.written()
