@@ -476,7 +476,11 @@ void Cluster::on_stopped(World::Owner owner, const MemberStopped& stopped) {
 void Cluster::sent(NodeId from, const wire::RaftMessage& message) {
   Machine* machine = by_id(from);
   if (machine == nullptr || !machine->up()) return;
-  const RaftWatch::Sender sender{from, machine->node().committed_index(), machine->node().applied_index()};
+  server::Node& node = machine->node();
+  // What Raft itself holds for committed when it asks for votes; the driver may still have to take note of it.
+  const bool asks = message.type == wire::RaftMessageType::kVote;
+  const base::Index committed = asks ? node.driver().status().hard_state.commit : node.committed_index();
+  const RaftWatch::Sender sender{from, committed, node.applied_index()};
   if (std::string wrong = raft_watch_.sent(sender, message); !wrong.empty()) fail(wrong);
   if (on_sent_) on_sent_(from, message);
 }

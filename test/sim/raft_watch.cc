@@ -42,7 +42,9 @@ std::string RaftWatch::leads(NodeId id, const RaftMessage& message) {
     return name_of(known->second) + " and " + name_of(id) + " lead in term " + number(term.value());
   }
   // Raft 5.4.2, figure 8: what it found in its log is committed by what it adds, never by itself. It is the message that
-  // counts: one that waited for the disk may go out when its sender follows another, who told of more.
+  // counts: one that waited for the disk may go out when its sender follows another, who told of more. A heartbeat tells a
+  // follower that is behind of less.
+  if (message.type != RaftMessageType::kApp) return {};
   const auto asked = candidacies_.find({id, term});
   if (asked != candidacies_.end() && message.commit > asked->second.committed && message.commit <= asked->second.last) {
     return name_of(id) + " committed entry " + number(message.commit.value()) + " of an older term, its own begins at " +

@@ -13,7 +13,7 @@ namespace sim {
 
 class RaftWatch {
  public:
-  // Where the sender stands.
+  // Where the sender stands; `committed` is only looked at when it asks for votes.
   struct Sender {
     base::NodeId id;
     base::Index committed, applied;

@@ -50,6 +50,12 @@ wire::RaftEntry entry(uint64_t index, uint64_t term, const std::string& data, ui
   return {type, Term(term), Index(index), std::make_shared<const std::string>(data)};
 }
 
+Said heartbeat(uint64_t from, uint64_t term, uint64_t told, uint64_t committed) {
+  Said said = append(from, term, told, committed);
+  said.message.type = RaftMessageType::kHeartbeat;
+  return said;
+}
+
 // What it said when it led, sent when another has told it of more.
 Said late(Said said, uint64_t committed) {
   said.committed = said.applied = committed;
@@ -75,6 +81,7 @@ TEST_CASE("raft watch: a broken promise is found when it is made") {
       // It found entries up to 9 and committed 7 of them: 8 and 9 are committed by its own, 10.
       {"", {ask(1, 6, 9, 7), append(1, 6, 7, 7), append(1, 6, 10, 9)}},
       {"committed entry 9 of an older term", {ask(1, 6, 9, 7), append(1, 6, 7, 7), append(1, 6, 9, 7)}},
+      {"", {ask(1, 6, 9, 7), append(1, 6, 10, 9), heartbeat(1, 6, 8, 10)}},
       {"", {ask(1, 6, 9, 7), append(1, 6, 7, 7), append(2, 7, 9, 9), late(append(1, 6, 7, 7), 9)}},
       {"", {append(1, 5, 2, 2, {entry(3, 5, "add", 1)}), append(1, 5, 3, 3, {entry(4, 5, "remove", 1)})}},
       {"while entry 3 is not applied",
