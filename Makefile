@@ -274,7 +274,7 @@ $(OUT)/test/sim_mutants: $(OUT)/obj/test/unit/main.o $(patsubst test/%.cc,$(OUT)
     $(MUTANT_OBJECTS) $(call libs_of,server)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
-sim-mutants: $(OUT)/test/sim  ## shows that the simulator finds each bug of test/sim/mutants (about an hour)
+sim-mutants: $(OUT)/test/sim  ## shows that the simulator finds each bug of test/sim/mutants (ten minutes)
 	$(Q)test/sim/mutants/plant $(OUT)/mutants
 	$(Q)+$(MAKE) --no-print-directory $(OUT)/test/sim_mutants
 	$(Q)test/sim/mutants/hunt $(OUT)/test/sim_mutants
