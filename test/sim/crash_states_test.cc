@@ -12,6 +12,9 @@
 #include <vector>
 
 #include "base/log.h"
+#include "io/disk.h"
+#include "server/database_export.h"
+#include "server/restore.h"
 #include "sim/sim_member.h"
 
 namespace {
@@ -21,6 +24,7 @@ using base::Status;
 constexpr uint64_t kSeed = 11;
 constexpr uint64_t kEvents = 1500;       // of the loop, in a run
 constexpr uint64_t kStrideDefault = 41;  // a few seconds
+constexpr uint64_t kRestoreStrideDefault = 5;
 constexpr int kInFlightMax = 4;
 constexpr int kKeys = 5;
 constexpr size_t kAllSubsetsPieces = 5;  // up to so many pieces: each subset
@@ -67,7 +71,7 @@ server::Config config() {
 
 class Machine final : public sim::SimMember {
  public:
-  explicit Machine(uint64_t seed) : SimMember(config(), seed) {}
+  explicit Machine(uint64_t seed, server::Config config = ::config()) : SimMember(std::move(config), seed) {}
 
   // Starts on an empty disk and works until its power fails in the middle of change number `cut`, or until the end.
   // False: the run has no such change.
@@ -91,6 +95,14 @@ class Machine final : public sim::SimMember {
     loop_->clear();
     node_.reset();
     return disk_.clone();
+  }
+
+  // What `etcdctl snapshot save` would write of it.
+  std::string saved() {
+    server::DatabaseExport database(node_->backend().view());
+    while (database.status().ok() && database.more()) database.step();
+    REQUIRE(database.status().ok());
+    return database.buffer() + database.digest();
   }
 
   // Starts on `disk`.
@@ -219,4 +231,73 @@ TEST_CASE("crash states: from each state that a cut may leave, a member starts w
   }
   CHECK(states > cuts);
   MESSAGE("looked at " << states << " states after " << cuts << " cuts");
+}
+
+namespace {
+
+constexpr const char* kSavedPath = "/saved.db";
+
+Status restore(io::MemDisk& disk) {
+  server::RestoreOptions options;
+  options.snapshot_path = kSavedPath;
+  options.data_dir = "/target";
+  options.wal_dir = "/target/member/wal";
+  options.peer_urls = {"http://localhost:2380"};
+  options.initial_cluster = "default=http://localhost:2380";
+  options.initial_cluster_token = "etcd-cluster";
+  return server::restore_snapshot(disk, options);
+}
+
+server::Config config_of_target() {
+  server::Config target = config();
+  target.name = "default";
+  target.data_dir = "/target";
+  target.initial_cluster = "default=http://localhost:2380";
+  return target;
+}
+
+}  // namespace
+
+TEST_CASE("crash states: a restore that is cut off leaves all of the target or none, and can be done again") {
+  base::log::set_level(base::log::Level::kError);
+  const uint64_t stride = number_of("STRIDE", kRestoreStrideDefault), only = number_of("CUT", UINT64_MAX);
+  Acknowledged history;
+  std::string saved;
+  {
+    Machine machine(kSeed);
+    REQUIRE(machine.run(UINT64_MAX, history) == false);
+    saved = machine.saved();
+  }
+  uint64_t cuts = 0, states = 0, whole = 0;
+  for (uint64_t cut = only == UINT64_MAX ? 0 : only;; cut += stride) {
+    CAPTURE(cut);
+    io::MemDisk broken;
+    REQUIRE(io::write_file_durably(broken, kSavedPath, saved).ok());
+    broken.lose_power_after(cut);
+    const bool done = restore(broken).ok();
+    const std::unique_ptr<io::MemDisk> left = broken.clone();
+    ++cuts;
+    for (const auto& [name, choice] : choices(count_pieces(*left))) {
+      CAPTURE(name);
+      const std::unique_ptr<io::MemDisk> disk = left->clone();
+      size_t piece = 0;
+      disk->power_cut([&piece, &choice = choice] { return choice(piece++); });
+      const base::Result<bool> there = io::exists(*disk, "/target/member");
+      REQUIRE(there.ok());
+      whole += *there;
+      if (done) REQUIRE(*there);
+      if (!*there) {
+        const Status again = restore(*disk);
+        REQUIRE_MESSAGE(again.ok(), again.to_string());
+      }
+      Machine machine(kSeed, config_of_target());
+      const Status booted = machine.boot_on(*disk);
+      REQUIRE_MESSAGE(booted.ok(), booted.to_string());
+      check(machine, history);
+      ++states;
+    }
+    if (done || only != UINT64_MAX) break;
+  }
+  CHECK(whole > 0);
+  MESSAGE("looked at " << states << " states after " << cuts << " cuts; " << whole << " had a target");
 }
