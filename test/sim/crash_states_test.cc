@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "io/disk.h"
 #include "server/database_export.h"
+#include "server/defragmenter.h"
 #include "server/restore.h"
 #include "sim/sim_member.h"
 
@@ -85,6 +86,7 @@ class Machine final : public sim::SimMember {
       for (uint64_t i = 0; i < kEvents && !disk_.lost_power(); ++i) {
         if (in_flight < kInFlightMax && rng_.one_in(3)) put(history, in_flight);
         if (rng_.one_in(150) && node_->store().current_revision() > 3) compact(history);
+        if (rng_.one_in(400)) node_->defragmenter().run([](const Status&) {});
         if (!loop_->step()) break;
       }
     });
