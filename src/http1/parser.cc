@@ -101,6 +101,11 @@ struct Parser::HeadReader {
     settings.on_url = [](llhttp_t* p, const char* at, size_t n) { return self(p)->add(self(p)->out->target, at, n); };
     settings.on_status = [](llhttp_t* p, const char* at, size_t n) { return self(p)->add(self(p)->out->reason, at, n); };
     settings.on_header_field = [](llhttp_t* p, const char* at, size_t n) { return self(p)->add_name(at, n); };
+    // Counted where a name ends, not where it begins: a bad one is the same fault however its bytes were cut.
+    settings.on_header_field_complete = [](llhttp_t* p) {
+      self(p)->too_many_fields = self(p)->out->fields.size() > self(p)->fields_max;
+      return static_cast<int>(self(p)->too_many_fields ? HPE_USER : HPE_OK);
+    };
     settings.on_header_value = [](llhttp_t* p, const char* at, size_t n) { return self(p)->add_value(at, n); };
     settings.on_headers_complete = [](llhttp_t* p) {
       self(p)->complete = true;
@@ -127,10 +132,6 @@ struct Parser::HeadReader {
   }
   int add_name(const char* at, size_t n) {
     if (in_value) {
-      if (out->fields.size() >= fields_max) {
-        too_many_fields = true;
-        return HPE_USER;
-      }
       out->fields.emplace_back();
       in_value = false;
     }

@@ -31,7 +31,7 @@ namespace {
 constexpr size_t kSymbolBytesMax = 1 << 20;  // of a request for names
 constexpr size_t kSymbolsMax = 100'000;
 constexpr int kStackFramesMax = 64;
-constexpr size_t kThreadsMax = 512;  // whose stacks are told
+constexpr size_t kThreadsMax = 512;                              // whose stacks are told
 constexpr auto kStackPatience = std::chrono::milliseconds(100);  // for threads to tell theirs
 
 struct Named {
@@ -86,19 +86,24 @@ std::string index_page() {
 // ------------------------------------------------------------
 
 struct ThreadStack {
-  pid_t thread = 0;
+  std::atomic<pid_t> thread{0};
   void* frames[kStackFramesMax] = {};
-  std::atomic<int> depth{0};
+  std::atomic<int> depth{0};  // 0: has not told yet; frames are written once, before
 };
-ThreadStack* stack_slots = nullptr;  // of the request under way
-size_t stack_slots_used = 0;
+// For ever: a thread may take its signal long after we have stopped waiting for it.
+ThreadStack stack_slots[kThreadsMax];
+std::atomic<size_t> stack_slots_used{0};
 
 extern "C" void tell_stack(int) {
   const int saved = errno;
   const auto self = static_cast<pid_t>(syscall(SYS_gettid));
-  for (size_t i = 0; i < stack_slots_used; ++i) {
-    if (stack_slots[i].thread != self) continue;
-    stack_slots[i].depth.store(backtrace(stack_slots[i].frames, kStackFramesMax), std::memory_order_release);
+  const size_t used = stack_slots_used.load(std::memory_order_acquire);
+  for (size_t i = 0; i < used; ++i) {
+    ThreadStack& slot = stack_slots[i];
+    if (slot.thread.load(std::memory_order_relaxed) != self) continue;
+    if (slot.depth.load(std::memory_order_relaxed) == 0) {
+      slot.depth.store(backtrace(slot.frames, kStackFramesMax), std::memory_order_release);
+    }
     break;
   }
   errno = saved;
@@ -138,12 +143,6 @@ std::string hex_address(const void* address) {
   return text;
 }
 
-// Kept for ever: a thread may take its signal long after we have stopped waiting for it.
-ThreadStack* stack_slots_kept() {
-  static auto* const slots = new ThreadStack[kThreadsMax];
-  return slots;
-}
-
 void ask_for_stacks() {
   static bool installed = false;
   const int signal_number = SIGRTMIN + 6;
@@ -156,29 +155,28 @@ void ask_for_stacks() {
     (void)sigaction(signal_number, &action, nullptr);
   }
   const std::vector<pid_t> all = threads();
-  ThreadStack* const slots = stack_slots_kept();
   for (size_t i = 0; i < all.size(); ++i) {
-    slots[i].thread = all[i];
-    slots[i].depth.store(0, std::memory_order_relaxed);
+    stack_slots[i].thread.store(all[i], std::memory_order_relaxed);
+    stack_slots[i].depth.store(0, std::memory_order_relaxed);
   }
-  stack_slots = slots;
-  stack_slots_used = all.size();
+  stack_slots_used.store(all.size(), std::memory_order_release);
   for (const pid_t thread : all) (void)syscall(SYS_tgkill, getpid(), thread, signal_number);
 }
 
 // Go's text form of a goroutine profile, a thread for a goroutine.
 std::string stacks_page() {
-  const ThreadStack* const slots = stack_slots_kept();
-  std::string out = "goroutine profile: total " + std::to_string(stack_slots_used) + "\n";
-  for (size_t i = 0; i < stack_slots_used; ++i) {
-    const std::string thread = std::to_string(slots[i].thread);
+  const size_t used = stack_slots_used.load(std::memory_order_relaxed);
+  std::string out = "goroutine profile: total " + std::to_string(used) + "\n";
+  for (size_t i = 0; i < used; ++i) {
+    const std::string thread = std::to_string(stack_slots[i].thread.load(std::memory_order_relaxed));
     std::string name = read_file(("/proc/self/task/" + thread + "/comm").c_str());
     if (name.ends_with('\n')) name.pop_back();
-    const int depth = slots[i].depth.load(std::memory_order_acquire);
+    const int depth = stack_slots[i].depth.load(std::memory_order_acquire);
     out += "1 @";
-    for (int k = 0; k < depth; ++k) out += " " + hex_address(slots[i].frames[k]);
+    for (int k = 0; k < depth; ++k) out += " " + hex_address(stack_slots[i].frames[k]);
     out += "\n# thread " + thread + " " + name + "\n";
-    for (int k = 0; k < depth; ++k) out += "#\t" + hex_address(slots[i].frames[k]) + "\t" + name_of(slots[i].frames[k]) + "\n";
+    for (int k = 0; k < depth; ++k)
+      out += "#\t" + hex_address(stack_slots[i].frames[k]) + "\t" + name_of(stack_slots[i].frames[k]) + "\n";
     out += "\n";
   }
   return out + "\nMAPPED_LIBRARIES:\n" + read_file("/proc/self/maps");
