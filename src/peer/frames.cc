@@ -124,17 +124,17 @@ Result<size_t> FrameReader::take_entries(std::string_view in, std::vector<RaftMe
   const uint64_t count = base::load_be64(in.data() + at);
   if (count > kEntriesMax) return over_limit();
   at += kNumberBytes;
-  // First whether all of it is there, so that nothing is decoded twice.
+  // First whether all of it is there, so that nothing is decoded twice. A size counts when everything before it has come and
+  // not earlier: what is wrong is told at the same byte however they were cut. Behind the last entry stands the commit index.
   size_t end = at;
-  for (uint64_t i = 0; i < count; ++i) {
-    if (in.size() < end + kNumberBytes) return size_t{0};
+  for (uint64_t i = 0; i <= count; ++i) {
+    needed_ = end + kNumberBytes;
+    if (in.size() < needed_) return size_t{0};
+    if (i == count) break;
     const uint64_t size = base::load_be64(in.data() + end);
     if (size > kFrameBytesMax || end + size > kFrameBytesMax) return over_limit();
     end += kNumberBytes + size;
-    needed_ = end + kNumberBytes * (count - i);
-    if (in.size() < end) return size_t{0};
   }
-  if (in.size() < end + kNumberBytes) return size_t{0};
   RaftMessage message;
   message.type = RaftMessageType::kApp;
   message.from = remote_;
