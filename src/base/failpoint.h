@@ -1,5 +1,5 @@
 // Named places where a test makes the process stop, wait or fail: etcd's failpoints, for `make FAILPOINTS=1`. In a normal build
-// every macro below is nothing and Gate is empty. Names and places are etcd's (src/server/README.md lists what differs).
+// every macro below is nothing and Gate is empty. Names and places are etcd's (README.md lists what differs).
 // Any thread. Told by GOFAIL_FAILPOINTS (name=terms;...) and, served by a thread of its own, on GOFAIL_HTTP:
 // GET / lists, GET /NAME shows, GET /NAME/count, PUT /NAME takes terms, DELETE /NAME. Source: gofail 0.2.0.
 #pragma once
