@@ -312,11 +312,11 @@ Status check_auth_token(const std::string& text) {
   return bad;
 }
 
-Status check_descriptors() {
+void exit_without_descriptors() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > kReservedDescriptors) return {};
-  return invalid("file descriptor limit of etcd process is too low; please set higher (limit " +
-                 std::to_string(limit.rlim_cur) + ", more than " + std::to_string(kReservedDescriptors) + " needed)");
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > kReservedDescriptors) return;
+  base::log::exit_fatal("file descriptor limit of etcd process is too low; please set higher",
+                        {{"limit", uint64_t{limit.rlim_cur}}, {"recommended-limit", kReservedDescriptors}});
 }
 
 // --- who forms the first cluster ---------------------------------------------------------------------------------------------
@@ -535,7 +535,7 @@ Status check_start(Config& config) {
   if (Status status = check_cipher_suites(config.cipher_suites); !status.ok()) return status;
   if (Status status = check_listeners(config); !status.ok()) return status;
   if (Status status = check_ports(config); !status.ok()) return status;
-  if (Status status = check_descriptors(); !status.ok()) return status;
+  exit_without_descriptors();
   if (config.net_threads > kNetThreadsMax) return invalid("--net-threads must be at most " + std::to_string(kNetThreadsMax));
   if (!config.discovery.endpoints.empty() || !config.discovery_srv.empty() || !config.discovery.v2_url.empty()) {
     return not_yet("bootstrapping by discovery (--discovery-endpoints, --discovery-srv, --discovery)");

@@ -5,6 +5,7 @@
 
 #include <cctype>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -117,6 +118,7 @@ int server_main(int argc, char** argv) {
 #endif
   check_architecture();
   std::set_new_handler(out_of_memory);
+  std::signal(SIGXFSZ, SIG_IGN);  // A file at its limit is a failed write with a message, not a silent end.
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
