@@ -1,5 +1,6 @@
 // What followers and candidates do: vote counting, taking entries and snapshots. Class and owner: raft.h.
 #include <algorithm>
+#include <utility>
 
 #include "base/verify.h"
 #include "raft/describe.h"
@@ -170,6 +171,7 @@ void Raft::handle_append(Message&& m) {
   const EntryId prev{m.log_term, m.index};
   if (const std::optional<Index> last = log_.maybe_append(prev, std::move(m.entries), m.commit)) {
     answer.index = *last;
+    agreed_ = std::max(agreed_, *last);
     send(std::move(answer));
     return;
   }
@@ -185,8 +187,17 @@ void Raft::handle_append(Message&& m) {
   send(std::move(answer));
 }
 
+// A leader tells of no more than we have acknowledged to it. One whose disk went back in time since (nobody can prevent that,
+// and a leader does not see it) has other entries there, of earlier terms; to commit those would be silent damage. Entries of
+// this term come from this leader alone, and so does everything before them; else what it has sent since the start counts.
 void Raft::handle_heartbeat(Message&& m) {
-  log_.commit_to(m.commit);
+  const Index agreed = log_.last_entry_id().term == term_ ? log_.last_index() : agreed_;
+  const bool beyond = m.commit > std::max(agreed, log_.committed()) && m.commit <= log_.last_index();
+  if (beyond && !std::exchange(told_of_other_log_, true)) {
+    log_line(LogLevel::kWarn, id_, " [commit: ", log_.committed(), ", agreed: ", agreed, "] does not commit up to ", m.commit,
+             " as ", m.from, " says at term ", term_, ": its own entries there were not compared with the leader's");
+  }
+  log_.commit_to(beyond ? std::max(agreed, log_.committed()) : m.commit);
   Message answer;
   answer.type = MessageType::kHeartbeatResp;
   answer.to = m.from;
@@ -197,6 +208,7 @@ void Raft::handle_heartbeat(Message&& m) {
 void Raft::handle_snapshot(const Message& m) {
   const SnapshotPtr snapshot = m.snapshot != nullptr ? m.snapshot : std::make_shared<const Snapshot>();
   const bool restored = restore(snapshot);
+  if (restored) agreed_ = log_.last_index();
   log_line(LogLevel::kInfo, id_, " [commit: ", log_.committed(),
            restored ? "] restored snapshot [index: " : "] ignored snapshot [index: ", snapshot->index,
            ", term: ", snapshot->term, "]");

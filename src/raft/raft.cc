@@ -140,6 +140,8 @@ void Raft::reset(Term term) {
   if (term_ != term) {
     term_ = term;
     vote_ = kNoNode;
+    agreed_ = Index{};
+    told_of_other_log_ = false;
   }
   leader_ = kNoNode;
   election_elapsed_ = 0;

@@ -174,7 +174,9 @@ class Raft {
   Role role_ = Role::kFollower;
   NodeId leader_;
   bool is_learner_ = false;
-  NodeId lead_transferee_;  // leader: being made leader
+  Index agreed_;  // follower: so far an append of this term, taken since the start, has shown our log to be the leader's
+  bool told_of_other_log_ = false;  // in this term
+  NodeId lead_transferee_;          // leader: being made leader
   // Leader: no conf change may be proposed before everything up to here is applied.
   Index pending_conf_index_;
   uint64_t uncommitted_bytes_ = 0;          // leader: payload proposed and not yet applied

@@ -122,6 +122,43 @@ TEST_CASE("raft: which entries a leader commits") {
   }
 }
 
+TEST_CASE("raft: a heartbeat commits nothing that was not seen to be the leader's") {
+  struct Row {
+    const char* rule;
+    std::vector<Entry> log;
+    std::vector<Message> before;
+    uint64_t commit, committed;
+  };
+  const auto append = [](uint64_t log_term, uint64_t index, std::vector<Entry> entries) {
+    Message m = message(MessageType::kApp, 2, 1, 5);
+    m.log_term = Term(log_term);
+    m.index = Index(index);
+    m.entries = std::move(entries);
+    return m;
+  };
+  // It was restarted at term 5 with entry 1 committed; the leader of term 5 says how far all is committed that it has
+  // acknowledged.
+  for (const Row& row :
+       {Row{"an entry of the leader's term vouches for the log", {entry(1, 1), entry(3, 2), entry(5, 3)}, {}, 3, 3},
+        Row{"the disk went back: other entries stand there", {entry(1, 1), entry(3, 2), entry(3, 3)}, {}, 3, 1},
+        Row{"what the leader replaced is its own",
+            {entry(1, 1), entry(3, 2), entry(3, 3)},
+            {append(1, 1, {entry(5, 2)})},
+            2,
+            2},
+        Row{"an append shows that the logs agree so far", {entry(1, 1), entry(3, 2), entry(3, 3)}, {append(3, 2, {})}, 2, 2},
+        Row{"and no farther", {entry(1, 1), entry(3, 2), entry(3, 3)}, {append(3, 2, {})}, 3, 2},
+        Row{"a refused one shows nothing", {entry(1, 1), entry(3, 2), entry(3, 3)}, {append(4, 2, {})}, 2, 1}}) {
+    CAPTURE(row.rule);
+    Single follower({1, 2, 3}, nullptr, {Term(5), NodeId(0), Index(1)}, row.log);
+    for (Message m : row.before) REQUIRE(follower.node->step(std::move(m)).ok());
+    Message heartbeat = message(MessageType::kHeartbeat, 2, 1, 5);
+    heartbeat.commit = Index(row.commit);
+    REQUIRE(follower.node->step(std::move(heartbeat)).ok());
+    CHECK(follower.node->raft().log().committed() == Index(row.committed));
+  }
+}
+
 TEST_CASE("raft: its own entry counts for a leader only when it is saved") {
   Single leader({1, 2, 3});
   leader.lead({2, 3});
