@@ -16,7 +16,10 @@ from watch_client import Watch, create
 FLAGS = ["--snapshot-count=50", "--snapshot-catchup-entries=10"]
 # Together above what the leader sends ahead to one member and what the kernel keeps of it.
 BULK_BYTES, BULK_PUTS = 700_000, 80
-SLOW_WINDOW = 65_535
+SLOW_WINDOW = 8_000
+# Small enough that the kernel keeps all events of a watcher that is not read: for one that takes nothing, a server ends the
+# connection after --grpc-keepalive-timeout.
+VALUE_BYTES = 400
 # Of the log, for a member that is away: so many bytes behind its newest snapshot in memory; on disk, of files of 64 MB, those
 # with what is behind the snapshot go.
 LOG_BYTES_KEPT_MAX = 64 << 20
@@ -96,7 +99,7 @@ class SnapshotInstallTest(unittest.TestCase):
 
             def change():
                 for i in range(40):
-                    writer.put(b"k%d" % (i % 4), b"%d" % i + b"v" * 4000)
+                    writer.put(b"k%d" % (i % 4), b"%d" % i + b"v" * VALUE_BYTES)
                 writer.replace(b"k1", b"k2", b"replaced")
             change()  # The slow one has more than it takes.
             self.assertIs(left_behind(cluster, writer.bulk, change), away)
