@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <map>
+#include <set>
 
 #include "base/rng.h"
 #include "storage/backend.h"
@@ -167,6 +168,27 @@ TEST_CASE("lease: a pile-up of ends after a promotion is spread over time, nobod
   const size_t at_once = f.lessor.expired(kStart + 10s, kLeases).size();
   CHECK(at_once <= lease::kRevokesPerSecond);
   CHECK(at_once > 0);
+}
+
+TEST_CASE("lease: each pile-up is spread, also one long after another; who is between them waits for nobody") {
+  Fixture f;
+  constexpr int kLeases = 3000;
+  for (int i = 1; i <= kLeases; ++i) {
+    CHECK(f.lessor.grant(LeaseId(i), 10, kStart).ok());
+    CHECK(f.lessor.grant(LeaseId(kLeases + i), 30, kStart).ok());
+  }
+  CHECK(f.lessor.grant(LeaseId(2 * kLeases + 1), 20, kStart).ok());
+  f.lessor.promote(kStart, 0s);
+  std::set<LeaseId> over;
+  size_t most = 0;
+  for (Instant now = kStart; now <= kStart + 40s; now += 500ms) {
+    const size_t before = over.size();
+    for (const LeaseId id : f.lessor.expired(now, 3 * kLeases)) over.insert(id);
+    most = std::max(most, over.size() - before);
+    CHECK(over.contains(LeaseId(2 * kLeases + 1)) == (now >= kStart + 20s));
+  }
+  CHECK(over.size() == 2 * kLeases + 1);
+  CHECK(most <= lease::kRevokesPerSecond);
 }
 
 TEST_CASE("lease: random life against a plain model") {
