@@ -161,6 +161,7 @@ TEST_CASE("log: slices go over the seam between stored and unstable, within the 
         Row{"both", 2, 6, kNoLimit, {2, 3, 4, 5}}, Row{"at least one", 2, 6, 0, {2}},
         Row{"limit in the stored part", 1, 7, 2 * one, {1, 2}}, Row{"limit at the seam", 1, 7, 3 * one, {1, 2, 3}},
         Row{"limit just over the seam", 1, 7, 4 * one - 1, {1, 2, 3}},
+        Row{"limit one behind the seam", 1, 7, 4 * one, {1, 2, 3, 4}},
         Row{"limit in the unstable part", 1, 7, 5 * one, {1, 2, 3, 4, 5}}}) {
     CAPTURE(row.rule);
     std::vector<Entry> out;
@@ -331,7 +332,13 @@ TEST_CASE("memory log: compaction and snapshots") {
   CHECK(storage.last_index() == Index(3));
   CHECK(storage.term(Index(3)) == Term(2));
   CHECK(storage.term(Index(2)) == std::nullopt);
+  CHECK(storage.term(Index(4)) == std::nullopt);
   CHECK(storage.size_bytes() == 0);
+  storage.append(entries_of({2}, 4));
+  std::vector<Entry> out;
+  CHECK_FALSE(storage.entries(Index(3), Index(5), kNoLimit, out));
+  CHECK(storage.entries(Index(4), Index(5), kNoLimit, out));
+  CHECK(out.size() == 1);
   auto newer = std::make_shared<Snapshot>();
   newer->index = Index(2);
   CHECK(storage.apply_snapshot(newer).text() == "requested index is older than the existing snapshot");
@@ -341,4 +348,5 @@ TEST_CASE("memory log: compaction and snapshots") {
   REQUIRE(storage.apply_snapshot(newer).ok());
   CHECK(storage.first_index() == Index(8));
   CHECK(storage.term(Index(7)) == Term(3));
+  CHECK(storage.size_bytes() == 0);
 }

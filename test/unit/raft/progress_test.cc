@@ -165,3 +165,27 @@ TEST_CASE("progress: the commit index is told once") {
   CHECK(progress.maybe_update(Index(12)));
   CHECK(progress.can_bump_commit(Index(30)));
 }
+
+TEST_CASE("progress: what was sent ahead and is sent again tells the commit again") {
+  Progress probed = at(ProgressState::kReplicate, 5, 10);
+  probed.sent_commit(Index(9));
+  probed.become_probe();
+  CHECK(probed.maybe_update(Index(7)));
+  CHECK(probed.can_bump_commit(Index(7)));
+
+  for (const ProgressState state : {ProgressState::kReplicate, ProgressState::kProbe}) {
+    Progress refused = at(state, 5, 10);
+    refused.sent_commit(Index(9));
+    CHECK(refused.maybe_decrease(Index(9), Index(6)));
+    CHECK(refused.maybe_update(Index(8)));
+    CHECK(refused.can_bump_commit(Index(8)));
+  }
+}
+
+TEST_CASE("progress: replication begins behind what is certain, with nothing in flight and nothing held back") {
+  Progress progress = at(ProgressState::kProbe, 5, 10);
+  progress.append_paused = true;
+  progress.become_replicate();
+  CHECK(progress.next == Index(6));
+  CHECK_FALSE(progress.paused());
+}
