@@ -70,7 +70,8 @@ void ticks(Single& member, int count) {
 
 }  // namespace
 
-// --- followers and candidates ----------------------------------------------------------------------------------------------------
+// --- followers and candidates
+// ----------------------------------------------------------------------------------------------------
 
 TEST_CASE("raft: a pre-vote for an older term is refused aloud, at the term of who refuses") {
   Single member({1, 2, 3}, nullptr, {Term(5), NodeId(0), Index(0)});
@@ -188,8 +189,7 @@ TEST_CASE("raft: a granted vote, a leader's word and an election of its own star
   // It is at term 1.
   for (const Row& row :
        {Row{"vote", message(MessageType::kVote, 2, 1, 1), true}, Row{"append", append(2, 1, 0, 0, {}), true},
-        Row{"heartbeat", heartbeat(2, 1), true},
-        Row{"snapshot", snapshot_message(2, 1, snapshot_at(1, 4, {1, 2, 3})), true},
+        Row{"heartbeat", heartbeat(2, 1), true}, Row{"snapshot", snapshot_message(2, 1, snapshot_at(1, 4, {1, 2, 3})), true},
         Row{"a later term", message(MessageType::kAppResp, 2, 1, 2), true},
         Row{"an earlier term", message(MessageType::kVote, 2, 1, 0), false},
         Row{"pre-vote", message(MessageType::kPreVote, 2, 1, 2), false}}) {
@@ -230,9 +230,8 @@ TEST_CASE("raft: no election while a committed change of members is not applied"
   for (const uint64_t committed : {2, 5}) {
     for (const uint64_t limit : {uint64_t{1}, kNoLimit}) {  // Looked for page by page.
       CAPTURE(committed);
-      Single member(
-          {1, 2, 3}, [&](Config& config) { config.committed_bytes_max = limit; },
-          {Term(1), NodeId(0), Index(committed)}, {entry(1, 1), entry(1, 2), conf, entry(1, 4), entry(1, 5)});
+      Single member({1, 2, 3}, [&](Config& config) { config.committed_bytes_max = limit; },
+                    {Term(1), NodeId(0), Index(committed)}, {entry(1, 1), entry(1, 2), conf, entry(1, 4), entry(1, 5)});
       member.node->campaign();
       CHECK((member.node->raft().role() == Role::kCandidate) == (committed == 2));
     }
@@ -251,7 +250,8 @@ TEST_CASE("raft: a follower forgets its leader, but not where reads rely on it")
   }
 }
 
-// --- leaders ---------------------------------------------------------------------------------------------------------------------
+// --- leaders
+// ---------------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("raft: leadership is handed to a member when it has everything, and only then") {
   Single leader({1, 2, 3}, [](Config& config) { config.check_quorum = true; });
@@ -325,8 +325,9 @@ TEST_CASE("raft: who is heard keeps a leader in office, who is not heard ends it
     const char* rule;
     bool heartbeats, acks, checked;
   };
-  for (const Row& row : {Row{"nobody", false, false, true}, Row{"heartbeats are answered", true, false, true},
-                         Row{"appends are answered", false, true, true}, Row{"nobody, and nobody looks", false, false, false}}) {
+  for (const Row& row :
+       {Row{"nobody", false, false, true}, Row{"heartbeats are answered", true, false, true},
+        Row{"appends are answered", false, true, true}, Row{"nobody, and nobody looks", false, false, false}}) {
     CAPTURE(row.rule);
     Single leader({1, 2, 3}, [&](Config& config) { config.check_quorum = row.checked; });
     leader.lead({2, 3});
@@ -480,7 +481,8 @@ TEST_CASE("raft: a refusal without a term moves the probe to the end that it nam
   CHECK(all_of(sent, MessageType::kApp, 2).back()->index == Index(2));
 }
 
-// --- changes of members ------------------------------------------------------------------------------------------------------------
+// --- changes of members
+// ------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("raft: with fewer voters more is committed, and the others are told at once") {
   Single leader({1, 2, 3, 4});
@@ -504,8 +506,7 @@ TEST_CASE("raft: a leader that is removed proposes nothing more; it stays or ste
       leader.lead({2, 3});
       REQUIRE(leader.acknowledge(2, 1).ok());
       (void)leader.work();
-      (void)leader.node->apply_conf_change(
-          change(demoted ? ConfChangeType::kAddLearnerNode : ConfChangeType::kRemoveNode, 1));
+      (void)leader.node->apply_conf_change(change(demoted ? ConfChangeType::kAddLearnerNode : ConfChangeType::kRemoveNode, 1));
       CHECK((leader.node->raft().role() == Role::kLeader) == !steps_down);
       CHECK(leader.node->raft().is_learner() == demoted);
       if (!demoted) CHECK_FALSE(leader.node->propose(std::make_shared<const std::string>("x")).ok());
@@ -528,12 +529,12 @@ TEST_CASE("raft: which changes of members become empty entries") {
   ConfChangeV2 two = change(ConfChangeType::kAddNode, 5);
   two.changes.push_back({ConfChangeType::kRemoveNode, NodeId(2)});
   two.transition = ConfChangeTransition::kJointExplicit;
-  for (const Row& row : {Row{"simple", false, change(ConfChangeType::kAddNode, 4), false, true},
-                         Row{"two at once", false, two, false, true},
-                         Row{"leaving what was not entered", false, ConfChangeV2{}, false, false},
-                         Row{"leaving", true, ConfChangeV2{}, false, true},
-                         Row{"another one before leaving", true, change(ConfChangeType::kAddNode, 4), false, false},
-                         Row{"unchecked", true, change(ConfChangeType::kAddNode, 4), true, true}}) {
+  for (const Row& row :
+       {Row{"simple", false, change(ConfChangeType::kAddNode, 4), false, true}, Row{"two at once", false, two, false, true},
+        Row{"leaving what was not entered", false, ConfChangeV2{}, false, false},
+        Row{"leaving", true, ConfChangeV2{}, false, true},
+        Row{"another one before leaving", true, change(ConfChangeType::kAddNode, 4), false, false},
+        Row{"unchecked", true, change(ConfChangeType::kAddNode, 4), true, true}}) {
     CAPTURE(row.rule);
     Single leader({1, 2, 3}, [&](Config& config) { config.disable_conf_change_validation = row.unchecked; });
     leader.lead({2, 3});
@@ -577,7 +578,8 @@ TEST_CASE("raft: a joint configuration that leaves by itself is left when its en
   CHECK(last_entry().payload().empty());
 }
 
-TEST_CASE("raft: proposals beyond the uncommitted limit are dropped; those without data, and those of a new leadership, are not") {
+TEST_CASE(
+    "raft: proposals beyond the uncommitted limit are dropped; those without data, and those of a new leadership, are not") {
   Single leader({1, 2, 3}, [](Config& config) { config.uncommitted_bytes_max = 100; });
   leader.lead({2, 3});
   REQUIRE(leader.acknowledge(2, 1).ok());
