@@ -708,7 +708,9 @@ void RaftDriver::maybe_snapshot() {
       [this, snap, saved] {
         snapshot_running_ = false;
         if (!saved->ok()) base::fatal("cannot save a snapshot of the raft log: " + saved->to_string());
-        if (stopped_ || snap->index < snapshot_index_ || node_.installing()) return;  // A newer one came from another member.
+        // A newer one came from another member, if only on its way into the log; what follows it does not begin at ours.
+        const bool overtaken = raft_->raft().log().pending_snapshot() != nullptr;
+        if (stopped_ || snap->index < snapshot_index_ || node_.installing() || overtaken) return;
         snapshot_index_ = snap->index;
         job_snapshot_ = std::make_unique<storage::WalSnapshot>(storage::WalSnapshot{snap->index, snap->term, snap->conf_state});
         if (log_.first_index() <= snap->index + 1 && snap->index <= log_.last_index()) {

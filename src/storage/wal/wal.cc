@@ -282,6 +282,9 @@ Result<std::vector<WalSnapshot>> Wal::valid_snapshots(io::Disk& disk, const std:
   });
   if (!done.ok()) return done;
   std::erase_if(snapshots, [&](const WalSnapshot& snapshot) { return snapshot.index > state.commit; });
+  // A member's own snapshot may be recorded behind one of another member's that is ahead of it.
+  std::stable_sort(snapshots.begin(), snapshots.end(),
+                   [](const WalSnapshot& a, const WalSnapshot& b) { return a.index < b.index; });
   return snapshots;
 }
 

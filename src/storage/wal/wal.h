@@ -81,7 +81,7 @@ class Wal {
   static base::Result<std::pair<std::unique_ptr<Wal>, WalContents>> open(io::Disk& disk, const std::string& dir,
                                                                          base::Index snapshot_index, base::Term snapshot_term,
                                                                          const WalOptions& options = {});
-  // The snapshots with a record in the log whose index is committed, oldest first. Reads all segments; takes no lock,
+  // The snapshots with a record in the log whose index is committed, lowest index first. Reads all segments; takes no lock,
   // changes nothing. Errors as open().
   static base::Result<std::vector<WalSnapshot>> valid_snapshots(io::Disk& disk, const std::string& dir);
   // Whether the folder holds at least one segment.

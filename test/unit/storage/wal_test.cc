@@ -418,6 +418,23 @@ TEST_CASE("wal: snapshots, and opening at one") {
   CHECK(Wal::open(disk, kDir, Index(2), Term(5)).status().code() == Code::kDataLoss);
 }
 
+TEST_CASE("wal: a member's own snapshot, recorded behind a newer one that another member sent, is not the one to start from") {
+  io::MemDisk disk;
+  auto log = create(disk);
+  const WalSnapshot at3{Index(3), Term(1), {}}, at10{Index(10), Term(1), {}};
+  REQUIRE(save(*log, {entry(1, 1, "a"), entry(2, 1, "b"), entry(3, 1, "c")}, {Term(1), NodeId(1), Index(3)}).ok());
+  REQUIRE(save(*log, {}, {Term(1), NodeId(1), Index(10)}, &at10).ok());
+  REQUIRE(save(*log, {}, {}, &at3).ok());
+  REQUIRE(save(*log, {entry(11, 1, "k")}, {Term(1), NodeId(1), Index(11)}).ok());
+  log.reset();
+  const auto valid = Wal::valid_snapshots(disk, kDir);
+  REQUIRE(valid.ok());
+  CHECK(*valid == std::vector<WalSnapshot>{WalSnapshot{}, at3, at10});
+  const auto [reopened, contents] = open(disk, {}, valid->back().index, valid->back().term);
+  REQUIRE(contents.entries.size() == 1);
+  CHECK(*contents.entries[0].data == "k");
+}
+
 TEST_CASE("wal: one process at a time; readers do not mind") {
   io::MemDisk disk;
   CHECK_FALSE(*Wal::exists(disk, kDir));
