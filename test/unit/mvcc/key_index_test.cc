@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/rng.h"
 #include "wire/codec.h"
@@ -174,4 +176,79 @@ TEST_CASE("key index: keys in order fill their leaves") {
   index.verify_for_test();
   CHECK(index.live() == 64 * 64 * 3);
   CHECK(index.before("1005000").live == 5000);
+}
+
+TEST_CASE("key index: a tree of three levels stays sound while it shrinks, whatever goes first") {
+  constexpr int kKeys = 3 * KeyIndex::kFanout * KeyIndex::kFanout;
+  const auto key_of = [](int i) { return std::to_string(1'000'000 + i); };
+  for (const int order : {0, 1, 2, 3}) {
+    CAPTURE(order);
+    base::Rng rng(static_cast<uint64_t>(order));
+    std::vector<int> keys(kKeys);
+    for (int i = 0; i < kKeys; ++i) keys[static_cast<size_t>(i)] = i;
+    const auto shuffle = [&](size_t from) {
+      for (size_t i = keys.size(); i > from + 1; --i) std::swap(keys[i - 1], keys[from + rng.below(i - from)]);
+    };
+    shuffle(0);
+    KeyIndex index;
+    for (const int i : keys) index.put(index.find_or_make(key_of(i)), version(i + 2, 100));
+    index.verify_for_test();
+    std::sort(keys.begin(), keys.end());
+    if (order == 1) std::reverse(keys.begin(), keys.end());
+    if (order == 2) shuffle(0);
+    if (order == 3) {  // A few are left in each leaf, then in each node above.
+      const auto rest = std::stable_partition(keys.begin(), keys.end(), [](int i) { return i % 16 != 0; });
+      shuffle(static_cast<size_t>(rest - keys.begin()));
+    }
+    for (size_t done = 0; done < keys.size(); ++done) {
+      index.erase(*index.find(key_of(keys[done])));
+      if (done % 1000 != 999) continue;
+      index.verify_for_test();
+      std::vector<int> left(keys.begin() + static_cast<ptrdiff_t>(done) + 1, keys.end());
+      std::sort(left.begin(), left.end());
+      CHECK(index.size() == left.size());
+      KeyIndex::Cursor at = index.begin();
+      bool same = true;
+      for (const int i : left) {
+        same = same && at.valid() && at.record().key() == key_of(i) && index.find(key_of(i)) == &at.record();
+        if (at.valid()) at.next();
+      }
+      CHECK(same);
+      CHECK_FALSE(at.valid());
+    }
+    CHECK(index.size() == 0);
+  }
+}
+
+TEST_CASE("key index: after clear() and swap() nothing of what was there is left") {
+  KeyIndex index, other;
+  const auto fill = [](KeyIndex& to, int count, const char* prefix) {
+    for (int i = 0; i < count; ++i) to.put(to.find_or_make(prefix + std::to_string(i)), version(i + 2, 7));
+  };
+  for (const int count : {1, 30, 5000}) {
+    CAPTURE(count);
+    fill(index, count, "a");
+    index.clear();
+    index.verify_for_test();
+    CHECK(index.size() == 0);
+    CHECK(index.live() == 0);
+    CHECK(index.find("a0") == nullptr);
+    CHECK_FALSE(index.begin().valid());
+    CHECK(index.before("z") == KeyIndex::Totals());
+    fill(index, 3, "b");
+    fill(other, count, "c");
+    index.swap(other);
+    index.verify_for_test();
+    other.verify_for_test();
+    CHECK(index.size() == static_cast<size_t>(count));
+    CHECK(other.find("b2") != nullptr);
+    fill(index, 2, "d");
+    fill(other, 2, "e");
+    index.bury(*index.find("c0"), version(9999, 3, true));
+    index.verify_for_test();
+    other.verify_for_test();
+    CHECK(index.live() == static_cast<uint64_t>(count) + 1);
+    index.clear();
+    other.clear();
+  }
 }
