@@ -159,6 +159,50 @@ TEST_CASE("lease: long leases are checkpointed once an interval, short ones neve
   CHECK(f.lessor.due_checkpoints(kStart + 301s, 10).empty());
 }
 
+TEST_CASE("lease: an applied checkpoint starts the next interval; what is left is rounded up; who is over is not told of") {
+  Fixture f(with_checkpoints());
+  f.lessor.promote(kStart, 0s);
+  CHECK(f.lessor.grant(LeaseId(1), 3600, kStart).ok());
+  CHECK(f.lessor.grant(LeaseId(2), 400, kStart).ok());
+  const auto due = f.lessor.due_checkpoints(kStart + 300500ms, 10);
+  REQUIRE(due.size() == 2);
+  for (const lease::Checkpoint& one : due) {
+    CHECK(one.remaining_ttl_s == (one.id == LeaseId(1) ? 3300 : 100));
+    f.lessor.checkpoint(one.id, one.remaining_ttl_s, kStart + 301s);
+  }
+  CHECK(f.lessor.next_checkpoint() == kStart + 601s);  // 100 s are less than an interval.
+  const auto again = f.lessor.due_checkpoints(kStart + 601s, 10);
+  REQUIRE(again.size() == 1);
+  CHECK(again[0].remaining_ttl_s == 2999);
+
+  // 0 would mean the whole TTL again.
+  Fixture late(with_checkpoints());
+  late.lessor.promote(kStart, 0s);
+  CHECK(late.lessor.grant(LeaseId(1), 400, kStart).ok());
+  CHECK(late.lessor.due_checkpoints(kStart + 400s, 10).empty());
+}
+
+TEST_CASE("lease: nobody but the primary knows when leases end") {
+  Fixture f;
+  f.lessor.promote(kStart, 0s);
+  CHECK(f.lessor.grant(LeaseId(1), 60, kStart).ok());
+  CHECK(f.lessor.grant(LeaseId(2), 10, kStart).ok());
+  CHECK(f.lessor.list(kStart)[0].id == LeaseId(2));
+  f.lessor.demote();
+  CHECK(f.lessor.find(LeaseId(2), kStart)->remaining == Duration::max());
+  CHECK(f.lessor.list(kStart)[0].id == LeaseId(1));  // as many as each other: by id
+}
+
+TEST_CASE("lease: however many renewals there are around it, a lease that is over is asked for again") {
+  Fixture f;
+  f.lessor.promote(kStart, 0s);
+  CHECK(f.lessor.grant(LeaseId(1), 10, kStart).ok());
+  CHECK(f.lessor.grant(LeaseId(2), 1000, kStart).ok());
+  CHECK(f.lessor.expired(kStart + 10s, 10) == std::vector{LeaseId(1)});
+  for (int i = 0; i < 1000; ++i) CHECK(f.lessor.renew(LeaseId(2), kStart + 11s).ok());
+  CHECK(f.lessor.expired(kStart + 14s, 10) == std::vector{LeaseId(1)});
+}
+
 TEST_CASE("lease: a pile-up of ends after a promotion is spread over time, nobody earlier than asked") {
   Fixture f;
   constexpr int kLeases = 5000;

@@ -109,6 +109,40 @@ TEST_CASE("hash: a compaction leaves the hash that HashKV had there, with the co
   CHECK(f.store->hashes().find(8) == nullptr);
 }
 
+TEST_CASE("hash: a compaction that another one overtook is not remembered, nor the one that overtook it") {
+  Fixture f;
+  for (int i = 0; i < 20; ++i) f.put("k" + std::to_string(i % 3), "v");
+  REQUIRE(f.store->compact(5).ok());
+  REQUIRE(f.store->compact(9).ok());
+  f.run_compactions();
+  CHECK(f.store->finished_compact_revision() == 9);
+  CHECK(f.store->hashes().find(9) == nullptr);
+  f.compact(12);
+  REQUIRE(f.store->hashes().find(12) != nullptr);
+  CHECK(f.store->hashes().find(12)->compact_revision == 9);
+}
+
+TEST_CASE("hash: over more keys than a step takes, the same before and after the rows are gone") {
+  Fixture f;
+  constexpr size_t kKeys = 2 * mvcc::CompactionTask::kIndexStep + 100;
+  static_assert(kKeys > 2 * mvcc::HashTask::kIndexStep);
+  for (int version = 0; version < 2; ++version) {
+    for (size_t i = 0; i < kKeys; ++i) f.put("key" + std::to_string(100000 + i), std::to_string(version));
+  }
+  const mvcc::KeyHash before = *f.hash(f.store->current_revision());
+  f.compact(f.store->current_revision());
+  CHECK(f.rows().size() == kKeys);
+  CHECK(f.store->index().versions() == kKeys);
+  REQUIRE(f.store->hashes().find(before.revision) != nullptr);
+  CHECK(*f.store->hashes().find(before.revision) == before);
+  // A compaction that is only noted yet: its rows are there, and are not counted.
+  for (size_t i = 0; i < kKeys; ++i) f.put("key" + std::to_string(100000 + i), "2");
+  REQUIRE(f.store->compact(f.store->current_revision()).ok());
+  const mvcc::KeyHash noted = *f.hash(f.store->current_revision());
+  f.run_compactions();
+  CHECK(*f.hash(f.store->current_revision()) == noted);
+}
+
 TEST_CASE("hash: only the ten newest compactions are remembered, none of an interrupted one") {
   Fixture f;
   for (int i = 0; i < 14; ++i) {

@@ -123,6 +123,11 @@ TEST_CASE("request: checks of transactions") {
            Row{"...and again behind it", nested(put_a + "failure { request_put { key: 'a' } }") + nested(put_a), kDuplicate},
            Row{"the other branch, and again behind it", nested("failure { request_put { key: 'a' } }") + nested(put_a),
                kDuplicate},
+           Row{"two nested ones, a key again on the branch not looked at first",
+               nested(put_b + "failure { request_put { key: 'a' } }") + nested("failure { request_put { key: 'a' } }"),
+               kDuplicate},
+           Row{"deleted outside, put on the other branch inside", delete_ac + nested("failure { request_put { key: 'b' } }"),
+               kDuplicate},
            Row{"deleted outside, put inside", delete_ac + nested(put_b), kDuplicate},
            Row{"deleted inside, put outside", nested(delete_ac) + put_b, kDuplicate},
            Row{"deleted inside, put in a later one", nested(delete_ac) + nested(put_b), kDuplicate},
@@ -251,6 +256,8 @@ TEST_CASE("request: compares") {
   f.put("a", "1");
   f.put("a", "2", 5);  // created 2, modified 3, version 2
   f.put("b", "3");
+  f.put("m", "gone");
+  f.erase("m");
   struct Row {
     const char* rule;
     std::string compare;
@@ -278,6 +285,8 @@ TEST_CASE("request: compares") {
            Row{"a range, not all", "key: 'a' range_end: 'z' version: 2", false},
            Row{"a range without keys", "key: 'x' range_end: 'z' version: 0", true},
            Row{"a range without keys, by value", "key: 'x' range_end: 'z' target: VALUE value: ''", false},
+           Row{"a range that begins at a deleted key", "key: 'm' range_end: 'z' version: 0", true},
+           Row{"a deleted key", "key: 'm' version: 0", true},
            Row{"a range to the end", "key: 'b' range_end: '\\0' target: VALUE value: '3'", true},
            Row{"an inverted range", "key: 'z' range_end: 'a' version: 0", true},
            Row{"a target nobody knows compares equal", "key: 'a' target: 77", true},
@@ -288,7 +297,16 @@ TEST_CASE("request: compares") {
     const auto response = f.execute<TxnResponse>(Op::kTxn, request);
     REQUIRE(response.ok());
     CHECK(response->succeeded() == row.yes);
-    CHECK(response->header().revision() == 4);
+    CHECK(response->header().revision() == 6);
+    // All have to hold, whatever their order.
+    for (const char* other : {"compare { key: 'b' version: 1 } ", "compare { key: 'b' version: 9 } "}) {
+      const bool all = row.yes && std::string_view(other).find('9') == std::string_view::npos;
+      for (const std::string& both : {other + request.ShortDebugString(), request.ShortDebugString() + " " + other}) {
+        const auto of_both = f.execute<TxnResponse>(Op::kTxn, read<TxnRequest>(both));
+        REQUIRE(of_both.ok());
+        CHECK(of_both->succeeded() == all);
+      }
+    }
   }
 }
 
@@ -323,6 +341,31 @@ TEST_CASE("request: transactions are decided and checked before they write") {
                "success { request_put { key: 'x' } } success { request_delete_range { key: '\\0' range_end: '\\0' } }",
                "header { revision: 5 } succeeded: true responses { response_put { header { revision: 5 } } } "
                "responses { response_delete_range { header { revision: 5 } deleted: 4 } }"},
+           Row{"...and prev_kv has them",
+               "success { request_put { key: 'a' value: 'v' } } success { request_put { key: 'x' value: 'w' } } "
+               "success { request_txn { success { request_delete_range { key: 'a' prev_kv: true } } "
+               "success { request_delete_range { key: 'x' prev_kv: true } } } }",
+               "header { revision: 5 } succeeded: true responses { response_put { header { revision: 5 } } } "
+               "responses { response_put { header { revision: 5 } } } responses { response_txn { header { } succeeded: true "
+               "responses { response_delete_range { header { revision: 5 } deleted: 1 prev_kvs { key: \"a\" create_revision: 2 "
+               "mod_revision: 5 version: 2 value: \"v\" } } } responses { response_delete_range { header { revision: 5 } "
+               "deleted: 1 prev_kvs { key: \"x\" create_revision: 5 mod_revision: 5 version: 1 value: \"w\" } } } } }"},
+           Row{"a range with a limit says that there is more",
+               "success { request_range { key: 'a' range_end: 'z' limit: 2 keys_only: true } }",
+               "header { revision: 4 } succeeded: true responses { response_range { header { revision: 4 } kvs { key: \"a\" "
+               "create_revision: 2 mod_revision: 2 version: 1 } kvs { key: \"b\" create_revision: 3 mod_revision: 3 version: 1 "
+               "} more: true count: 3 } }"},
+           Row{"each nested one is decided by its own compares",
+               "success { request_txn { compare { key: 'a' version: 9 } failure { request_put { key: 'f1' } } } } "
+               "success { request_txn { compare { key: 'a' version: 1 } success { request_put { key: 's2' } } } } "
+               "success { request_txn { compare { key: 'a' version: 9 } success { request_put { key: 's3' } } "
+               "failure { request_txn { compare { key: 'b' version: 1 } success { request_put { key: 's4' } } } } } } "
+               "success { request_range { key: 'd' range_end: 'z' count_only: true } }",
+               "header { revision: 5 } succeeded: true responses { response_txn { header { } responses { response_put { header "
+               "{ revision: 5 } } } } } responses { response_txn { header { } succeeded: true responses { response_put { "
+               "header { revision: 5 } } } } } responses { response_txn { header { } responses { response_txn { header { } "
+               "succeeded: true responses { response_put { header { revision: 5 } } } } } } } responses { response_range { "
+               "header { revision: 5 } count: 3 } }"},
            Row{"nothing effective, no revision", "success { request_delete_range { key: 'x' } }",
                "header { revision: 4 } succeeded: true responses { response_delete_range { header { revision: 4 } } }"},
            Row{"prev_kv of each operation",

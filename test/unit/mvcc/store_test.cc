@@ -289,3 +289,53 @@ TEST_CASE("store: a stream of ranges ends when its revision is compacted") {
   REQUIRE(f.store->compact(f.store->current_revision()).ok());
   CHECK(stream.next({}, &message).status() == mvcc::errors::compacted());
 }
+
+TEST_CASE("store: a stream of ranges ends at its limit, however its chunks grew, and counts what is left") {
+  Fixture f;
+  for (int i = 0; i < 100; ++i) f.put("key" + std::to_string(i), "v");
+  for (const int limit : {1, 10, 11, 29, 30, 31, 99, 100, 101, 0}) {
+    CAPTURE(limit);
+    etcdserverpb::RangeRequest request;
+    request.set_key("key");
+    request.set_range_end("kez");
+    request.set_limit(limit);
+    const std::string bytes = request.SerializeAsString();
+    wire::RangeRequest parsed;
+    REQUIRE(wire::parse(bytes, parsed));
+    mvcc::RangeStream stream(*f.store, parsed, 1 << 20);
+    int pairs = 0;
+    etcdserverpb::RangeStreamResponse chunk;
+    for (bool more = true; more;) {
+      std::string message;
+      more = *stream.next({}, &message);
+      REQUIRE(chunk.ParseFromString(message));
+      pairs += chunk.range_response().kvs_size();
+    }
+    CHECK(pairs == (limit == 0 ? 100 : std::min(limit, 100)));
+    CHECK(chunk.range_response().more() == (limit > 0 && limit < 100));
+    CHECK(chunk.range_response().count() == 100);
+  }
+}
+
+TEST_CASE("store: an image in its place ends slow readers and forgets the compaction that was to come") {
+  Fixture f;
+  for (int i = 0; i < 3000; ++i) f.put("key" + std::to_string(i), std::string(100, 'v'));
+  auto image = mvcc::StoreImage::read(*f.backend->view());
+  REQUIRE(image.ok());
+  etcdserverpb::RangeRequest request;
+  request.set_key("key");
+  request.set_range_end("kez");
+  auto answer = mvcc::open_range(*f.store, request.SerializeAsString());
+  REQUIRE(answer.ok());
+  REQUIRE(answer->reader != nullptr);
+  REQUIRE(*answer->reader->measure());
+  std::string fields;
+  REQUIRE(*answer->reader->read(&fields, 4096));
+  f.put("key1", "w");
+  REQUIRE(f.store->compact(f.store->current_revision()).ok());
+  const auto before = f.store->restart(std::move(*image));
+  CHECK(answer->reader->read(&fields, 4096).status().code() == Code::kUnavailable);
+  CHECK(f.store->next_compaction() == nullptr);
+  CHECK(f.store->compact_revision() == -1);
+  CHECK(f.store->current_revision() == 3001);
+}

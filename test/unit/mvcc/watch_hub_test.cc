@@ -226,6 +226,19 @@ TEST_CASE("watch: progress is told when nothing is outstanding") {
   CHECK(world.hub.wants_ticks(stream));
   CHECK(world.hub.cancel(stream, 0));
   CHECK_FALSE(world.hub.wants_ticks(stream));
+  // Who was cancelled before its time came keeps nobody waiting.
+  world.hub.request_progress(stream);
+  CHECK(sink.take() == Texts{"-1@5 progress"});
+  // Not to who waits for the future, until it is there.
+  request.start_revision = 7;
+  world.watch(stream, request);
+  world.hub.tick_progress(stream);
+  world.hub.tick_progress(stream);
+  CHECK(sink.take().empty());
+  world.db.put("x", "1");
+  world.db.put("x", "1");
+  world.hub.tick_progress(stream);
+  CHECK(sink.take() == Texts{"4@7 progress"});
   world.hub.close(stream);
 }
 
@@ -247,10 +260,89 @@ TEST_CASE("watch: a full stream holds up nobody, and gets the rest later") {
   world.run();
   CHECK(slow.take() == Texts{"0@6 PUT k=v/4 PUT k=v/5 PUT k=v/6"});
   CHECK(world.hub.statistics().slow_watchers == 0);
+  world.hub.request_progress(slow_stream);
+  CHECK(slow.take() == Texts{"-1@6 progress"});
   world.db.put("k", "w");
   CHECK(slow.take() == Texts{"0@7 PUT k=w/7"});
   world.hub.close(slow_stream);
   world.hub.close(quick_stream);
+}
+
+TEST_CASE("watch: once a full stream has drained, each of its watchers goes on") {
+  WatchFixture world;
+  Sink sink(3);
+  mvcc::WatchStream* stream = world.hub.open(sink);
+  for (const char* key : {"a", "b", "c"}) world.watch(stream, watch_of(key));
+  for (const char* key : {"a", "b", "c", "a", "b", "c"}) world.db.put(key, "v");
+  CHECK(sink.take() == Texts{"0@2 PUT a=v/2", "1@3 PUT b=v/3", "2@4 PUT c=v/4"});
+  CHECK(world.hub.statistics().slow_watchers == 3);
+  world.hub.drained(stream);
+  world.run();
+  CHECK(sink.take() == Texts{"0@7 PUT a=v/5", "1@7 PUT b=v/6", "2@7 PUT c=v/7"});
+  world.hub.close(stream);
+}
+
+TEST_CASE("watch: neither a long history nor a crowd of late comers makes the others wait for long") {
+  mvcc::WatchLimits limits;
+  limits.near_revisions = 3;
+  limits.watchers_max = 1;
+  limits.chunk_rows = 4;
+  limits.chunks_max = 1;
+  WatchFixture world(limits);
+  for (int i = 0; i < 40; ++i) world.db.put("old", "v");
+  Sink old, late;
+  mvcc::WatchStream* old_stream = world.hub.open(old);
+  mvcc::WatchStream* late_stream = world.hub.open(late);
+  world.watch(old_stream, watch_of("old", "", 1));
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < 2; ++i) world.watch(late_stream, watch_of("old", "", world.db.store->current_revision()));
+    for (int catch_ups = 0; catch_ups < 2; ++catch_ups) {
+      REQUIRE(world.step());
+      while (world.catch_up != nullptr) REQUIRE(world.step());
+    }
+  }
+  CHECK(old.queue.size() >= 2);
+  CHECK(late.queue.size() >= 2);
+  world.run();
+  world.hub.close(old_stream);
+  world.hub.close(late_stream);
+}
+
+TEST_CASE("watch: a compaction over what a catch-up could not keep ends the watch; nothing is left out unsaid") {
+  mvcc::WatchLimits limits;
+  limits.tail_events_max = 2;
+  WatchFixture world(limits);
+  for (int i = 2; i <= 5; ++i) world.db.put("k", std::to_string(i));
+  Sink sink;
+  mvcc::WatchStream* stream = world.hub.open(sink);
+  world.watch(stream, watch_of("k", "", 4));
+  REQUIRE(world.step());  // It has its view now.
+  for (int i = 6; i <= 9; ++i) world.db.put("k", std::to_string(i));
+  world.db.compact(9);
+  world.run();
+  CHECK(sink.take() == Texts{"0@9 PUT k=4/4 PUT k=5/5", "0@0 compacted 9"});
+  world.hub.close(stream);
+}
+
+TEST_CASE("watch: after a snapshot took the store's place, nobody misses what it brought, or hears again what it heard") {
+  // What a snapshot brings is not told by commits: the hub hears of none from 4 to 7.
+  WatchFixture world;
+  Sink sink;
+  mvcc::WatchStream* stream = world.hub.open(sink);
+  for (int i = 2; i <= 3; ++i) world.db.put("k", std::to_string(i));
+  world.watch(stream, watch_of("k"));
+  world.watch(stream, watch_of("k", "", 6));
+  world.watch(stream, watch_of("k", "", 8));
+  const int64_t before = world.db.store->current_revision();
+  world.forward.hub = nullptr;
+  for (int i = 4; i <= 7; ++i) world.db.put("k", std::to_string(i));
+  world.forward.hub = &world.hub;
+  world.hub.on_restart(before);
+  world.run();
+  CHECK(sink.take() == Texts{"0@7 PUT k=4/4 PUT k=5/5 PUT k=6/6 PUT k=7/7", "1@7 PUT k=6/6 PUT k=7/7"});
+  world.db.put("k", "8");
+  CHECK(sink.take().size() == 3);
+  world.hub.close(stream);
 }
 
 TEST_CASE("watch: what is committed during a catch-up comes behind it, also when it is too much to keep") {
