@@ -310,6 +310,64 @@ TEST_CASE("request: compares") {
   }
 }
 
+TEST_CASE("request: compares of each target with less, the same and more") {
+  FakeLeases leases;
+  leases.keys[5];
+  Fixture f(&leases);
+  f.put("b", "0");
+  f.put("a", "1");
+  f.put("a", "2", 5);
+  f.put("a", "3", 5);
+  f.put("a", "6", 5);  // created 3, modified 6, version 4
+  struct Target {
+    const char* name;
+    const char* given;
+    const char* values[3];
+  };
+  for (const Target& target :
+       {Target{"VERSION", "version", {"3", "4", "5"}}, Target{"CREATE", "create_revision", {"2", "3", "4"}},
+        Target{"MOD", "mod_revision", {"5", "6", "7"}}, Target{"LEASE", "lease", {"4", "5", "6"}},
+        Target{"VALUE", "value", {"'5'", "'6'", "'60'"}}}) {
+    for (int i = 0; i < 3; ++i) {
+      const int order = 1 - i;  // of what the key has against what is given
+      for (const auto& [result, yes] : {std::pair{"EQUAL", order == 0}, std::pair{"NOT_EQUAL", order != 0},
+                                        std::pair{"GREATER", order > 0}, std::pair{"LESS", order < 0}}) {
+        const std::string compare = std::string("compare { key: 'a' target: ") + target.name + " result: " + result + " " +
+                                    target.given + ": " + target.values[i] + " }";
+        CAPTURE(compare);
+        CHECK(f.execute<TxnResponse>(Op::kTxn, read<TxnRequest>(compare))->succeeded() == yes);
+      }
+    }
+  }
+  // One deleted and put again begins anew; one that is only deleted is as if it had never been.
+  f.erase("a");
+  CHECK(f.execute<TxnResponse>(Op::kTxn, read<TxnRequest>("compare { key: 'a' version: 0 }"))->succeeded());
+  CHECK(f.execute<TxnResponse>(Op::kTxn, read<TxnRequest>("compare { key: 'a' target: LEASE lease: 0 }"))->succeeded());
+  CHECK_FALSE(f.execute<TxnResponse>(Op::kTxn, read<TxnRequest>("compare { key: 'a' target: VALUE value: '6' }"))->succeeded());
+  CHECK_FALSE(f.execute<TxnResponse>(Op::kTxn, read<TxnRequest>("compare { key: 'a' target: VALUE value: '' }"))->succeeded());
+  f.put("c", "0");
+  CHECK(f.execute<TxnResponse>(Op::kTxn, read<TxnRequest>("compare { key: 'a' range_end: 'z' version: 1 }"))->succeeded());
+  f.put("a", "1");
+  CHECK(f.execute<TxnResponse>(Op::kTxn, read<TxnRequest>("compare { key: 'a' version: 1 }"))->succeeded());
+}
+
+TEST_CASE("request: ranges in a transaction, at revisions, and cut short") {
+  Fixture f;
+  for (const char* key : {"a", "b", "c"}) f.put(key, "1");
+  const auto keys_at = [&](int revision) {
+    return say_txn(f, "success { request_range { key: 'a' range_end: 'z' keys_only: true limit: 2 revision: " +
+                          std::to_string(revision) + " } }");
+  };
+  const std::string head = "header { revision: 4 } succeeded: true responses { response_range { header { revision: 4 } ";
+  const std::string a = "kvs { key: \"a\" create_revision: 2 mod_revision: 2 version: 1 } ";
+  const std::string b = "kvs { key: \"b\" create_revision: 3 mod_revision: 3 version: 1 } ";
+  CHECK(keys_at(0) == head + a + b + "more: true count: 3 } }");
+  CHECK(keys_at(4) == head + a + b + "more: true count: 3 } }");
+  CHECK(keys_at(3) == head + a + b + "count: 2 } }");
+  CHECK(keys_at(2) == head + a + "count: 1 } }");
+  CHECK(keys_at(5) == kFuture);
+}
+
 TEST_CASE("request: transactions are decided and checked before they write") {
   struct Row {
     const char* rule;
