@@ -235,6 +235,81 @@ TEST_CASE("lease: each pile-up is spread, also one long after another; who is be
   CHECK(most <= lease::kRevokesPerSecond);
 }
 
+TEST_CASE("lease: a renewal gives the whole TTL again, also after a checkpoint, until the very end") {
+  Fixture f(with_checkpoints());
+  f.lessor.promote(kStart, 0s);
+  REQUIRE(f.lessor.grant(LeaseId(1), 1000, kStart).ok());
+  REQUIRE(f.lessor.grant(LeaseId(2), 1000, kStart).ok());
+  f.lessor.checkpoint(LeaseId(1), 400, kStart + 600s);
+  REQUIRE(f.lessor.renew(LeaseId(1), kStart + 700s).ok());
+  CHECK(f.lessor.find(LeaseId(1), kStart + 700s)->remaining == 1000s);
+  f.lessor.promote(kStart + 800s, 0s);
+  CHECK(f.lessor.find(LeaseId(1), kStart + 800s)->remaining == 1000s);
+  CHECK_FALSE(f.lessor.renew(LeaseId(2), kStart + 1800s).ok());
+  CHECK(f.lessor.renew(LeaseId(1), kStart + 1800s - 1ns).ok());
+}
+
+TEST_CASE("lease: which renewals go through the log, for a checkpoint to be taken back") {
+  for (const bool checkpoints : {false, true}) {
+    CAPTURE(checkpoints);
+    lease::Options options;
+    options.checkpoints = checkpoints;
+    Fixture f(options);
+    REQUIRE(f.lessor.grant(LeaseId(1), 1000, kStart).ok());
+    REQUIRE(f.lessor.grant(LeaseId(2), 1000, kStart).ok());
+    f.lessor.checkpoint(LeaseId(1), 400, kStart);
+    f.lessor.checkpoint(LeaseId(3), 400, kStart);
+    CHECK(f.lessor.renewal_needs_checkpoint(LeaseId(1)) == checkpoints);
+    CHECK_FALSE(f.lessor.renewal_needs_checkpoint(LeaseId(2)));
+    CHECK_FALSE(f.lessor.renewal_needs_checkpoint(LeaseId(3)));
+    f.lessor.checkpoint(LeaseId(1), 0, kStart);
+    CHECK_FALSE(f.lessor.renewal_needs_checkpoint(LeaseId(1)));
+  }
+}
+
+TEST_CASE("lease: a checkpoint is kept over a restart only if it is to be") {
+  for (const bool persist : {false, true}) {
+    lease::Options options = with_checkpoints();
+    options.persist_checkpoints = persist;
+    Fixture f(options);
+    REQUIRE(f.lessor.grant(LeaseId(1), 1000, kStart).ok());
+    f.lessor.checkpoint(LeaseId(1), 400, kStart);
+    lease::Lessor again(f.backend, options);
+    REQUIRE(again.recover().ok());
+    again.promote(kStart, 0s);
+    CHECK(again.find(LeaseId(1), kStart)->remaining == (persist ? 400s : 1000s));
+  }
+}
+
+TEST_CASE("lease: who is checkpointed, and when") {
+  struct Row {
+    const char* rule;
+    bool checkpoints;
+    int64_t ttl;
+    bool due;
+  };
+  for (const Row& row : {Row{"longer than an interval", true, 301, true}, Row{"an interval", true, 300, false},
+                         Row{"not asked for", false, 1000, false}}) {
+    CAPTURE(row.rule);
+    lease::Options options;
+    options.checkpoints = row.checkpoints;
+    Fixture f(options);
+    f.lessor.promote(kStart, 0s);
+    REQUIRE(f.lessor.grant(LeaseId(1), row.ttl, kStart).ok());
+    CHECK((f.lessor.due_checkpoints(kStart + 300s, 10).size() == 1) == row.due);
+    CHECK(f.lessor.due_checkpoints(kStart + 300s, 10).empty());
+  }
+  // Renewed, it has the interval before it again; revoked, it has none.
+  Fixture f(with_checkpoints());
+  f.lessor.promote(kStart, 0s);
+  REQUIRE(f.lessor.grant(LeaseId(1), 1000, kStart).ok());
+  REQUIRE(f.lessor.grant(LeaseId(2), 1000, kStart).ok());
+  REQUIRE(f.lessor.renew(LeaseId(1), kStart + 200s).ok());
+  f.lessor.erase(LeaseId(2));
+  CHECK(f.lessor.due_checkpoints(kStart + 499s, 10).empty());
+  CHECK(f.lessor.due_checkpoints(kStart + 500s, 10).size() == 1);
+}
+
 TEST_CASE("lease: random life against a plain model") {
   Fixture f;
   f.lessor.promote(kStart, 0s);
