@@ -78,6 +78,8 @@ TEST_CASE("raft: a leader's lease stands against votes, except those that the le
     Single member({1, 2, 3}, [](Config& config) { config.check_quorum = true; });
     REQUIRE(member.node->step(message(MessageType::kHeartbeat, 2, 1, 1)).ok());
     (void)member.work();
+    REQUIRE(member.node->step(message(MessageType::kPreVote, 3, 1, 2)).ok());
+    CHECK(member.work().empty());  // Else who was cut off would end a term that everybody else is content with.
     Message m = message(MessageType::kVote, 3, 1, 2);
     if (forced) m.context = "CampaignTransfer";
     REQUIRE(member.node->step(m).ok());
@@ -128,6 +130,7 @@ TEST_CASE("raft: a heartbeat commits nothing that was not seen to be the leader'
     std::vector<Entry> log;
     std::vector<Message> before;
     uint64_t commit, committed;
+    uint64_t term = 5;
   };
   const auto append = [](uint64_t log_term, uint64_t index, std::vector<Entry> entries) {
     Message m = message(MessageType::kApp, 2, 1, 5);
@@ -148,11 +151,17 @@ TEST_CASE("raft: a heartbeat commits nothing that was not seen to be the leader'
             2},
         Row{"an append shows that the logs agree so far", {entry(1, 1), entry(3, 2), entry(3, 3)}, {append(3, 2, {})}, 2, 2},
         Row{"and no farther", {entry(1, 1), entry(3, 2), entry(3, 3)}, {append(3, 2, {})}, 3, 2},
-        Row{"a refused one shows nothing", {entry(1, 1), entry(3, 2), entry(3, 3)}, {append(4, 2, {})}, 2, 1}}) {
+        Row{"a refused one shows nothing", {entry(1, 1), entry(3, 2), entry(3, 3)}, {append(4, 2, {})}, 2, 1},
+        Row{"the leader of a later term has shown nothing yet",
+            {entry(1, 1), entry(3, 2), entry(3, 3)},
+            {append(3, 3, {})},
+            3,
+            1,
+            6}}) {
     CAPTURE(row.rule);
     Single follower({1, 2, 3}, nullptr, {Term(5), NodeId(0), Index(1)}, row.log);
     for (Message m : row.before) REQUIRE(follower.node->step(std::move(m)).ok());
-    Message heartbeat = message(MessageType::kHeartbeat, 2, 1, 5);
+    Message heartbeat = message(MessageType::kHeartbeat, 2, 1, row.term);
     heartbeat.commit = Index(row.commit);
     REQUIRE(follower.node->step(std::move(heartbeat)).ok());
     CHECK(follower.node->raft().log().committed() == Index(row.committed));
@@ -172,6 +181,118 @@ TEST_CASE("raft: its own entry counts for a leader only when it is saved") {
   leader.log.append(ready.entries);
   leader.node->advance();
   CHECK(leader.node->raft().log().committed() == Index(2));
+}
+
+TEST_CASE("raft: a follower acknowledges what it knows to be the leader's, not the end of its own log") {
+  struct Row {
+    const char* rule;
+    uint64_t commit;
+    MessageType type;
+    uint64_t index, term;  // of the message's previous entry, or of the snapshot
+    uint64_t acknowledged, last;
+  };
+  // Its log: 1/1 1/2 1/3, of which the leader of term 2 may have none.
+  for (const Row& row : {Row{"an append from before the commit index", 2, MessageType::kApp, 1, 1, 2, 3},
+                         Row{"an append that matches", 1, MessageType::kApp, 2, 1, 2, 3},
+                         Row{"a snapshot that is old", 2, MessageType::kSnap, 1, 1, 2, 3},
+                         Row{"a snapshot that the log covers: nothing behind it goes", 1, MessageType::kSnap, 2, 1, 2, 3},
+                         Row{"a snapshot that the log contradicts", 1, MessageType::kSnap, 2, 2, 2, 2}}) {
+    CAPTURE(row.rule);
+    Single follower({1, 2, 3}, nullptr, {Term(2), NodeId(0), Index(row.commit)}, {entry(1, 1), entry(1, 2), entry(1, 3)});
+    (void)follower.work();
+    Message m = message(row.type, 2, 1, 2);
+    if (row.type == MessageType::kApp) {
+      m.index = Index(row.index);
+      m.log_term = Term(row.term);
+    } else {
+      auto snapshot = std::make_shared<Snapshot>();
+      snapshot->index = Index(row.index);
+      snapshot->term = Term(row.term);
+      snapshot->conf_state.voters = {NodeId(1), NodeId(2), NodeId(3)};
+      m.snapshot = snapshot;
+    }
+    REQUIRE(follower.node->step(std::move(m)).ok());
+    const std::vector<Message> sent = follower.work();
+    const Message* answer = find(sent, MessageType::kAppResp, 2);
+    REQUIRE(answer != nullptr);
+    CHECK_FALSE(answer->reject);
+    CHECK(answer->index == Index(row.acknowledged));
+    CHECK(follower.node->raft().log().last_index() == Index(row.last));
+  }
+}
+
+TEST_CASE("raft: a leader that hears no majority for an election timeout steps down") {
+  Single leader({1, 2, 3}, [](Config& config) { config.check_quorum = true; });
+  leader.lead({2, 3});
+  for (int round = 0; round < 3; ++round) {
+    REQUIRE(leader.acknowledge(2, 1).ok());
+    for (int i = 0; i < leader.config.election_ticks; ++i) leader.node->tick();
+    (void)leader.work();
+    CHECK(leader.node->raft().role() == Role::kLeader);
+  }
+  for (int i = 0; i < leader.config.election_ticks; ++i) leader.node->tick();
+  CHECK(leader.node->raft().role() == Role::kFollower);
+}
+
+TEST_CASE("raft: a leadership is handed over to a voter that has everything, within an election timeout") {
+  struct Row {
+    const char* rule;
+    uint64_t to;
+    bool up_to_date, catches_up, told, waited_for;
+  };
+  for (const Row& row : {Row{"it has everything", 2, true, false, true, true}, Row{"it lags", 2, false, false, false, true},
+                         Row{"it lagged", 2, false, true, true, true}, Row{"a learner", 4, true, false, false, false},
+                         Row{"ourselves", 1, true, false, false, false}}) {
+    CAPTURE(row.rule);
+    Single leader({1, 2, 3});
+    leader.lead({2, 3});
+    (void)leader.node->apply_conf_change(as_v2({0, ConfChangeType::kAddLearnerNode, NodeId(4), ""}));
+    const uint64_t last = leader.node->raft().log().last_index().value();
+    if (row.up_to_date && row.to != 1) REQUIRE(leader.acknowledge(row.to, last).ok());
+    (void)leader.work();
+    leader.node->transfer_leader(NodeId(row.to));
+    bool told = find(leader.work(), MessageType::kTimeoutNow, row.to) != nullptr;
+    CHECK(told == (row.told && row.up_to_date));
+    if (row.catches_up) {
+      REQUIRE(leader.acknowledge(row.to, last).ok());
+      told = find(leader.work(), MessageType::kTimeoutNow, row.to) != nullptr;
+    }
+    CHECK(told == row.told);
+    const auto propose = [&] { return leader.node->propose(std::make_shared<const std::string>("x")).ok(); };
+    CHECK(propose() == !row.waited_for);
+    for (int i = 0; i < leader.config.election_ticks; ++i) leader.node->tick();
+    CHECK(propose());
+  }
+}
+
+TEST_CASE("raft: with a voter that is removed more may be committed, and nobody is waited for that is gone") {
+  const auto remove = [](Single& leader, uint64_t id) {
+    (void)leader.node->apply_conf_change(as_v2({0, ConfChangeType::kRemoveNode, NodeId(id), ""}));
+  };
+  const auto propose = [](Single& leader) { return leader.node->propose(std::make_shared<const std::string>("x")).ok(); };
+  Single leader({1, 2, 3, 4});
+  leader.lead({2, 3});
+  REQUIRE(leader.acknowledge(2, 1).ok());
+  (void)leader.work();
+  CHECK(leader.node->raft().log().committed() == Index(0));
+  leader.node->transfer_leader(NodeId(4));
+  CHECK_FALSE(propose(leader));
+  remove(leader, 4);
+  CHECK(leader.node->raft().log().committed() == Index(1));
+  CHECK(propose(leader));
+  remove(leader, 1);  // It leads until the others know, and takes nothing.
+  CHECK_FALSE(propose(leader));
+}
+
+TEST_CASE("raft: nobody asks for votes before the changes of the members that are committed are applied") {
+  Entry change = entry(1, 1, encode(ConfChange{1, ConfChangeType::kAddNode, NodeId(4), ""}));
+  change.type = EntryType::kConfChange;
+  Single member({1, 2, 3}, nullptr, {Term(1), NodeId(0), Index(1)}, {change});
+  member.node->campaign();
+  CHECK(member.node->raft().role() == Role::kFollower);
+  (void)member.work();
+  member.node->campaign();
+  CHECK(member.node->raft().role() == Role::kCandidate);
 }
 
 TEST_CASE("raft: a batch of proposals is one append") {
@@ -304,6 +425,16 @@ TEST_CASE("read index: those that wait are forgotten with the leadership, and ar
   REQUIRE(leader.node->step(echo).ok());
   (void)leader.work();
   CHECK(leader.reads.empty());
+  // Nor does a read of this term bring it back.
+  REQUIRE(leader.acknowledge(2, leader.node->raft().log().last_index().value()).ok());
+  leader.node->read_index("new");
+  for (const Message& sent : leader.work()) {
+    if (sent.type == MessageType::kHeartbeat) echo.context = sent.context;
+  }
+  REQUIRE(leader.node->step(echo).ok());
+  (void)leader.work();
+  REQUIRE(leader.reads.size() == 1);
+  CHECK(leader.reads.front().context == "new");
 }
 
 // --- what the network may bring ---------------------------------------------------------------------------------------------
