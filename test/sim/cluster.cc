@@ -212,6 +212,7 @@ bool Machine::start(std::string* why) {
   loop_ = std::make_unique<MachineLoop>(world, clock_rate_, date);
   disk_worker_ = std::make_unique<MachineWorker>(world, loop_.get(), 1ms);
   helper_worker_ = std::make_unique<MachineWorker>(world, loop_.get(), 10ms);
+  set_slowness(disk_slowness_, helper_slowness_);
   metrics_ = std::make_unique<server::Metrics>(config_);
   const server::AskPeer ask = [this](const server::Url& url, const std::string& path, Duration) -> base::Result<peer::Answer> {
     Machine* other = cluster_.by_url(url.text);
@@ -362,6 +363,13 @@ void Machine::fail_a_change() {
   const auto after = [this] { disk_->fail_change_after(io::MemDisk::kNever); };
   disk_worker_->set_around(before, after);
   helper_worker_->set_around(before, after);
+}
+
+void Machine::set_slowness(int64_t disk, int64_t helper) {
+  disk_slowness_ = disk;
+  helper_slowness_ = helper;
+  if (disk_worker_ != nullptr) disk_worker_->set_slowness(disk);
+  if (helper_worker_ != nullptr) helper_worker_->set_slowness(helper);
 }
 
 void Machine::fill_disk() {

@@ -77,7 +77,8 @@ class Machine {
   io::MemDisk& disk() { return *disk_; }
   const server::Config& config() const { return config_; }
   MachineWorker& disk_worker() { return *disk_worker_; }
-  MachineWorker& helper_worker() { return *helper_worker_; }
+  // How much longer the log's writes and the other work take, each; also after a restart.
+  void set_slowness(int64_t disk, int64_t helper);
   double clock_rate() const { return clock_rate_; }
   uint64_t life() const { return life_; }
   // The next sync or some change fails, or there is no room left: the member must stop itself.
@@ -115,6 +116,7 @@ class Machine {
   asio::io_context unused_io_{1};  // pages want one for CPU profiles
   std::unique_ptr<MachineLoop> loop_;
   std::unique_ptr<MachineWorker> disk_worker_, helper_worker_;
+  int64_t disk_slowness_ = 1, helper_slowness_ = 1;
   std::unique_ptr<server::Metrics> metrics_;
   std::unique_ptr<SimTransport> transport_;
   std::unique_ptr<Members> members_;

@@ -377,7 +377,7 @@ void Plots::stale_commit() {
       [this, leader, others] {
         for (Machine* other : others) {
           network().cut(leader->id(), other->id());
-          if (other->up()) other->disk_worker().set_slowness(60);
+          other->set_slowness(60, 1);
         }
         after(50ms, [this, leader, others] {
           if (!leader->up()) return finish();
@@ -390,9 +390,7 @@ void Plots::stale_commit() {
             probe("a new leader was asked at once");
             read(*cluster_.leader(), applied);
             after(1s, [this, others] {
-              for (Machine* other : others) {
-                if (other->up()) other->disk_worker().set_slowness(1);
-              }
+              for (Machine* other : others) other->set_slowness(1, 1);
               finish();
             });
           });
