@@ -125,6 +125,20 @@ TEST_CASE("membership: everything comes back from the rows; damage is named") {
   CHECK(again.cluster_version() == "3.7.0");
   CHECK(again.find(NodeId(1))->client_urls == std::vector<std::string>{"http://a:2"});
 
+  // A member that is promoted or moves is so in the rows; who is gone from them is gone from a list that was there before.
+  const std::string promotion = R"({"id":5,"peerURLs":null,"isPromote":true})";
+  f.membership.apply(change_of(ConfChangeType::kAddLearnerNode, learner(5, "http://e:1")));
+  f.membership.apply({0, ConfChangeType::kAddNode, NodeId(5), promotion});
+  f.membership.apply(change_of(ConfChangeType::kAddNode, voter(6, "http://f:1")));
+  f.membership.apply(change_of(ConfChangeType::kUpdateNode, voter(1, "http://a:9")));
+  REQUIRE(again.recover().ok());
+  CHECK(again.members() == f.membership.members());
+  CHECK_FALSE(again.is_learner(NodeId(5)));
+  CHECK(again.find(NodeId(1))->peer_urls == std::vector<std::string>{"http://a:9"});
+  f.membership.apply({0, ConfChangeType::kRemoveNode, NodeId(6), ""});
+  REQUIRE(again.recover().ok());
+  CHECK(again.members() == f.membership.members());
+
   f.backend.put("h1", "{not json");
   const base::Status damaged = again.recover();
   CHECK(damaged.code() == base::Code::kDataLoss);
@@ -162,4 +176,6 @@ TEST_CASE("alarms: raised once, listed by type, cleared, kept in rows") {
   CHECK(again.deactivate({NodeId(1), AlarmType::kNoSpace}));
   CHECK_FALSE(again.deactivate({NodeId(1), AlarmType::kNoSpace}));
   CHECK_FALSE(again.any(AlarmType::kNoSpace));
+  REQUIRE(alarms.recover().ok());
+  CHECK(alarms.all() == again.all());
 }

@@ -470,6 +470,67 @@ TEST_CASE("wal: old segments are released and purged from the oldest on") {
   CHECK(disk.list(kDir)->size() == 1);
 }
 
+TEST_CASE("wal: whatever the snapshot that segments are released for, the log opens at it") {
+  const QuietLog quiet;
+  for (const int64_t from_third : {-2, -1, 0, 1}) {
+    CAPTURE(from_third);
+    io::MemDisk disk;
+    auto log = create(disk, small_segments());
+    uint64_t index = 0;
+    while (log->locked_segments() < 4) {
+      ++index;
+      REQUIRE(save(*log, {entry(index, 1, std::string(1000, 'x'))}, {Term(1), NodeId(1), Index(index)}).ok());
+    }
+    const auto third = static_cast<int64_t>(storage::wal::parse_segment_name((*disk.list(kDir))[2])->first_index);
+    const WalSnapshot snapshot{Index(static_cast<uint64_t>(third + from_third)), Term(1), {}};
+    REQUIRE(save(*log, {}, {}, &snapshot).ok());
+    REQUIRE(log->release_to(snapshot.index).ok());
+    CHECK(*log->purge(1) > 0);
+    log.reset();
+    const auto [reopened, contents] = open(disk, small_segments(), snapshot.index, snapshot.term);
+    CHECK(contents.entries.size() == index - snapshot.index.value());
+  }
+}
+
+TEST_CASE("wal: a snapshot's record is on disk when it is written, and each segment knows term and vote by itself") {
+  const QuietLog quiet;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    CAPTURE(seed);
+    Rng rng(seed);
+    io::MemDisk disk;
+    auto log = create(disk, small_segments());
+    const HardState state{Term(3), NodeId(2), Index(0)};
+    REQUIRE(save(*log, {entry(1, 3, "a")}, state).ok());
+    const WalSnapshot snapshot{Index(7), Term(3), {}};
+    REQUIRE(save(*log, {}, {}, &snapshot).ok());  // Of another member: the log goes on behind it.
+    uint64_t index = snapshot.index.value();
+    if (rng.one_in(2)) {
+      while (log->locked_segments() < 2) REQUIRE(save(*log, {entry(++index, 3, std::string(1000, 'x'))}, {}).ok());
+    }
+    log.reset();
+    disk.power_cut(rng);
+    const auto [reopened, contents] = open(disk, small_segments(), snapshot.index, snapshot.term);
+    CHECK(contents.entries.size() == index - snapshot.index.value());
+    CHECK(contents.state.term == state.term);
+    CHECK(contents.state.vote == state.vote);
+  }
+  // The first segment is gone: what was said once is in the head of the next.
+  io::MemDisk disk;
+  auto log = create(disk, small_segments());
+  const HardState state{Term(3), NodeId(2), Index(1)};
+  REQUIRE(save(*log, {entry(1, 3, "a")}, state).ok());
+  uint64_t index = 1;
+  while (log->locked_segments() < 3) REQUIRE(save(*log, {entry(++index, 3, std::string(1000, 'x'))}, {}).ok());
+  REQUIRE(save(*log, {entry(++index, 3, "b")}, {}).ok());
+  const WalSnapshot snapshot{Index(index), Term(3), {}};
+  REQUIRE(save(*log, {}, {}, &snapshot).ok());
+  REQUIRE(log->release_to(Index(index + 1)).ok());
+  CHECK(*log->purge(1) == 2);
+  log.reset();
+  const auto [reopened, contents] = open(disk, small_segments(), snapshot.index, snapshot.term);
+  CHECK(contents.state == state);
+}
+
 TEST_CASE("wal: a missing segment is named") {
   const QuietLog quiet;
   io::MemDisk disk;
