@@ -209,6 +209,7 @@ asio::awaitable<void> Server::stop(std::chrono::nanoseconds patience) { return i
 Server::Stats Server::stats() const {
   Stats stats;
   stats.connections = impl_->connections;
+  stats.request_bytes = impl_->core->request_bytes.load(std::memory_order_relaxed);
   for (const std::shared_ptr<NetLoop>& loop : impl_->loops) {
     stats.streams += loop->counters.streams.load(std::memory_order_relaxed);
     stats.bytes_received += loop->counters.bytes_received.load(std::memory_order_relaxed);

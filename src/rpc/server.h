@@ -230,6 +230,7 @@ class Server {
 
   struct Stats {
     uint64_t connections = 0, streams = 0, bytes_received = 0, bytes_sent = 0;
+    uint64_t request_bytes = 0;  // held by unfinished requests now
   };
   Stats stats() const;
 

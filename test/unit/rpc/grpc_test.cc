@@ -514,6 +514,86 @@ TEST_CASE("rpc: more large requests than may be held at once are served one afte
   for (const auto id : ids) CHECK(client->reply(id).messages == std::vector<std::string>{"2000000"});
 }
 
+TEST_CASE("rpc: requests that end half way give back what they held and waited for") {
+  World world;
+  auto server = world.make_server();
+  server->add_unary("/t.T/Len", [&](rpc::UnaryCall call) { call.finish(std::to_string(call.request().size())); });
+  auto client = Client::connect(world, *server);
+  const std::string whole = framed(std::string(1900000, 'q'));
+  // More than a connection gives credit for.
+  std::vector<http2::StreamId> ids;
+  for (int i = 0; i < 40; ++i) ids.push_back(client->call("/t.T/Len", whole.substr(0, whole.size() - 1), {}, true));
+  REQUIRE(client->pump([&] { return server->stats().request_bytes >= 60'000'000; }));
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id) client->session().reset(*id, http2::ErrorCode::kCancel);
+  REQUIRE(client->pump([&] { return server->stats().request_bytes == 0; }));
+  for (int i = 0; i < 5; ++i) CHECK(client->finish("/t.T/Len", whole).messages == std::vector<std::string>{"1900000"});
+}
+
+TEST_CASE("rpc: the deadline of a call that was reset is nobody else's") {
+  World world;
+  auto server = world.make_server();
+  std::vector<rpc::UnaryCall> waiting;
+  server->add_unary("/t.T/Wait", [&](rpc::UnaryCall call) { waiting.push_back(std::move(call)); });
+  auto client = Client::connect(world, *server);
+  const auto first = client->call("/t.T/Wait", framed("x"), {{"grpc-timeout", "300m"}});
+  REQUIRE(client->pump([&] { return waiting.size() == 1; }));
+  client->session().reset(first, http2::ErrorCode::kCancel);
+  REQUIRE(client->pump([&] { return waiting[0].cancelled(); }));
+  waiting[0].finish(std::string("late"));
+  waiting.clear();
+  const auto second = client->call("/t.T/Wait", framed("y"));
+  REQUIRE(client->pump([&] { return waiting.size() == 1; }));
+  (void)client->pump([&] { return client->reply(second).closed; }, std::chrono::milliseconds(400));
+  CHECK_FALSE(waiting[0].cancelled());
+  waiting[0].finish(std::string("there"));
+  REQUIRE(client->pump([&] { return client->reply(second).closed; }));
+  CHECK(client->reply(second).messages == std::vector<std::string>{"there"});
+}
+
+TEST_CASE("rpc: a stream of many small messages never runs out of credit") {
+  World world;
+  auto server = world.make_server();
+  size_t messages = 0;
+  server->add_stream("/t.T/Count", [&](std::shared_ptr<rpc::ServerStream> s) -> asio::awaitable<base::Status> {
+    for (;;) {
+      auto message = co_await s->read();
+      if (!message.ok()) co_return message.status();
+      if (!message->has_value()) co_return base::Status();
+      ++messages;
+    }
+  });
+  auto client = Client::connect(world, *server);
+  constexpr size_t kMessages = http2::kStreamWindowBytes / rpc::kMessagePrefixBytes + 1000;
+  std::string many;
+  for (size_t i = 0; i < kMessages; ++i) many += framed("");
+  const auto id = client->call("/t.T/Count", many);
+  REQUIRE(client->pump([&] { return client->reply(id).closed; }, std::chrono::seconds(30)));
+  CHECK(messages == kMessages);
+}
+
+TEST_CASE("rpc: a stream that ends inside of a message is an error for its handler") {
+  World world;
+  auto server = world.make_server();
+  server->add_stream("/t.T/Chat", echo_stream);
+  auto client = Client::connect(world, *server);
+  const Reply& reply = client->finish("/t.T/Chat", framed("whole") + framed("half").substr(0, 7));
+  CHECK(reply.messages == std::vector<std::string>{"whole"});
+  CHECK(reply.field("grpc-status") == "13");
+  CHECK(reply.field("grpc-message") == "unexpected EOF");
+}
+
+TEST_CASE("rpc: the text of an error is cut to what a header block holds") {
+  World world;
+  auto server = world.make_server();
+  server->add_unary("/t.T/Fail", [&](rpc::UnaryCall call) {
+    call.finish(base::Status(base::Code::kUnavailable, std::string(200000, 'e')));
+  });
+  auto client = Client::connect(world, *server);
+  const Reply& reply = client->finish("/t.T/Fail", framed("x"));
+  CHECK(reply.field("grpc-status") == "14");
+  CHECK(reply.field("grpc-message") == std::string(32 * 1024, 'e'));
+}
+
 TEST_CASE("rpc: pings are answered, and too many of them end the connection") {
   World world;
   auto server = world.make_server();
@@ -538,6 +618,36 @@ TEST_CASE("rpc: pings between answers are forgiven") {
     client->finish("/t.T/Echo", framed("x"));
   }
   CHECK(client->goaways == 0);
+  // An answer forgives what was before, too.
+  for (int i = 0; i < 10; ++i) {
+    for (int ping = 0; ping < 2; ++ping) {
+      client->session().ping("abcdefgh");
+      for (int turn = 0; turn < 5; ++turn) client->turn();
+    }
+    client->finish("/t.T/Echo", framed("x"));
+  }
+  CHECK(client->goaways == 0);
+}
+
+TEST_CASE("rpc: with a call under way pings may come as often as is configured, without one they are too many") {
+  World world;
+  auto server = world.make_server();
+  add_echo(*server);
+  server->add_stream("/t.T/Chat", echo_stream);
+  rpc::ServerOptions options;
+  options.keepalive_min_time = std::chrono::milliseconds(2);
+  for (const bool busy : {true, false}) {
+    CAPTURE(busy);
+    auto client = Client::connect(world, *server, options);
+    client->finish("/t.T/Echo", framed("x"));
+    if (busy) (void)client->call("/t.T/Chat", "", {}, true);
+    for (int i = 0; i < 10 && !client->ended; ++i) {
+      client->session().ping("abcdefgh");
+      for (int turn = 0; turn < 5; ++turn) client->turn();  // It has come; from here on the next one is 5 ms away.
+      (void)client->pump([&] { return client->ended; }, std::chrono::milliseconds(5));
+    }
+    CHECK(client->goaways == (busy ? 0 : 1));
+  }
 }
 
 TEST_CASE("rpc: the server's own ping finds a dead client") {
