@@ -84,6 +84,31 @@ class ClusterTest(unittest.TestCase):
                 self.assertIn(f'"Count" : {count}', got)
             cluster.wait_for_equal_hashes()
 
+    def test_without_a_quorum_only_what_may_be_old_is_answered(self):
+        with Cluster() as cluster:
+            cluster.put("key", "1")
+            alone, *others = cluster.members
+            harness.wait_until("the last member has it", lambda: alone.ctl("get", "key", "--consistency=s").stdout)
+            for member in others:
+                member.kill()
+            key = base64.b64encode(b"key").decode()
+
+            def ask(path, body, timeout="30S"):
+                return harness.http_request(alone.client_url, path, "POST", json.dumps(body), {"Grpc-Timeout": timeout})[0]
+
+            rows = [
+                ("/v3/kv/range", {"key": key}, {"serializable": True}),
+                ("/v3/kv/txn", {"success": [{"requestRange": {"key": key}}]},
+                 {"success": [{"requestRange": {"key": key, "serializable": True}}]}),
+                ("/v3/cluster/member/list", {"linearizable": True}, {"linearizable": False}),
+            ]
+            for path, new, old in rows:
+                with self.subTest(path=path):
+                    self.assertEqual(ask(path, {**new, **old}), 200)
+                    self.assertNotEqual(ask(path, new, "300m"), 200)
+            update = {"ID": "1", "peerURLs": ["nonsense"]}  # Refused before anybody is asked.
+            self.assertEqual(ask("/v3/cluster/member/update", update), 400)
+
     def test_a_member_that_was_away_gets_a_snapshot_and_its_watchers_miss_nothing(self):
         with Cluster("--snapshot-count=50", "--snapshot-catchup-entries=10") as cluster:
             leader, away = cluster.leader(), cluster.followers()[0]

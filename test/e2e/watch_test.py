@@ -79,6 +79,13 @@ class Semantics(WatchStreams):
         self.assertEqual([event for response in got[0] for event in response.events], got[1][0].events)
         self.assertEqual([event[2][0] for event in got[1][0].events], [b"big%02d" % i for i in range(60)])
 
+    def test_filters_add_up(self):
+        watch = self.watch(create(b"filtered", filters=(0, 1)), create(b"filtered"))
+        self.assertTrue(watch.next().created and watch.next().created)
+        self.put(b"filtered")
+        self.call(DELETE, field(1, b"filtered"))
+        self.assertEqual([watch.next().id, watch.next().id], [1, 1])
+
     def test_progress_by_time_only_to_the_silent(self):
         watch = self.watch(create(b"quiet", progress=True), create(b"quiet"))
         self.assertTrue(watch.next().created and watch.next().created)
