@@ -223,6 +223,35 @@ TEST_CASE("rules: with one member down, one that is up may not be removed") {
   };
   CHECK(remove((*other)->id()) == server::errors::unhealthy().text());
   CHECK(remove(down.id()).empty());
+  // Who was removed while it was away hears of it when it comes back, also from members that were away since.
+  group.settle();
+  leader.kill();
+  (*other)->kill();
+  group.cluster.start(leader);
+  group.cluster.start(**other);
+  group.settle();
+  group.cluster.start(down);
+  CHECK(group.cluster.world().run_while_not(kReadyWithin, [&down] { return !down.up(); }));
+}
+
+TEST_CASE("rules: a change that the members refuse changes nothing for Raft either") {
+  Three group;
+  Machine& leader = *group.cluster.leader();
+  const raft::ConfState before = leader.node().driver().status().config.conf_state();
+  server::Member twin;
+  twin.id = base::NodeId(99);
+  twin.peer_urls = {group.follower().url()};
+  twin.is_learner = true;
+  std::string said = "nothing";
+  group.cluster.world().run_for(kPatience);  // Connections count when they have lasted.
+  group.at(leader, [&](server::Node& node) {
+    node.reconfiguration().add(twin, [&said](const Status& status) { said = status.text(); }, nullptr);
+  });
+  group.cluster.world().run_for(1s);
+  CHECK(said == server::errors::peer_urls_exist().text());
+  for (const auto& machine : group.cluster.machines()) {
+    CHECK(machine->node().driver().status().config.conf_state() == before);
+  }
 }
 
 // The term is saved when somebody whose log is too old asks for the vote; the vote itself is not until it is given to another.

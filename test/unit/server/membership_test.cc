@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "server/alarms.h"
+#include "server/reconfiguration.h"
 #include "server/v2_store_json.h"
 #include "storage/memory_engine.h"
 
@@ -143,6 +144,36 @@ TEST_CASE("membership: everything comes back from the rows; damage is named") {
   const base::Status damaged = again.recover();
   CHECK(damaged.code() == base::Code::kDataLoss);
   CHECK(damaged.text().find("members/1") != std::string_view::npos);
+}
+
+TEST_CASE("membership: who counts when voters come, go or are promoted: those that have a name, no learners") {
+  struct Row {
+    const char* rule;
+    int started, not_started, learners_started;
+    bool add, remove_started, promote;
+  };
+  for (const Row& row : {Row{"alone: may always grow", 1, 0, 0, true, true, true},
+                         Row{"alone with a learner", 1, 0, 1, true, true, true}, Row{"two", 2, 0, 0, true, true, true},
+                         Row{"one of two has started", 1, 1, 0, false, false, true},
+                         Row{"two of three", 2, 1, 0, false, false, true},
+                         Row{"two of three; learners do not help", 2, 1, 2, false, false, true}}) {
+    CAPTURE(row.rule);
+    Fixture f;
+    uint64_t id = 0;
+    const auto add = [&](int count, bool started, bool learns) {
+      for (int i = 0; i < count; ++i) {
+        Member member = learns ? learner(++id, "http://x:1") : voter(++id, "http://x:1");
+        member.name = started ? "m" : "";
+        f.membership.apply(change_of(learns ? ConfChangeType::kAddLearnerNode : ConfChangeType::kAddNode, member));
+      }
+    };
+    add(row.started, true, false);
+    add(row.not_started, false, false);
+    add(row.learners_started, true, true);
+    CHECK(server::may_add_voter(f.membership) == row.add);
+    CHECK(server::may_promote(f.membership) == row.promote);
+    if (row.started + row.not_started > 1) CHECK(server::may_remove_voter(f.membership, NodeId(1)) == row.remove_started);
+  }
 }
 
 TEST_CASE("membership: the v2 JSON of snapshots names members, removed ids and the version") {
