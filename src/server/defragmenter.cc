@@ -62,6 +62,7 @@ void Defragmenter::begin() {
                                     {"current-db-size", size_text(size_before_)},
                                     {"current-db-size-in-use-bytes", in_use_before_},
                                     {"current-db-size-in-use", size_text(in_use_before_)}});
+  FAILPOINT(defragBeforeCopy);  // nothing is rewritten yet
   slices_ = std::make_unique<storage::Slices>(node_.backend().engine(), kDefragmentSliceBytes);
   // What is in memory goes to disk first: only then do the sizes of ranges tell where the rows are.
   node_.environment().helper.submit(
@@ -70,7 +71,6 @@ void Defragmenter::begin() {
         status_ = engine->compact("", "");
       },
       [this] {
-        FAILPOINT(defragBeforeCopy);
         if (const std::optional<std::string> text = FAILPOINT_TEXT(defragdbFail)) {
           return fail(Status(base::Code::kUnknown, *text));
         }

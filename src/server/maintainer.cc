@@ -1,5 +1,7 @@
 #include "server/maintainer.h"
 
+#include <algorithm>
+
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/verify.h"
@@ -227,6 +229,10 @@ void Maintainer::settle() {
   }
   if (node_.backend().pending_changes() == 0 && !node_.backend().commit_running()) return on_commit();
   node_.schedule_commit();
+}
+
+bool Maintainer::awaits_commit() const {
+  return std::any_of(waiting_.begin(), waiting_.end(), [](const Waiting& waiting) { return waiting.commits_left > 0; });
 }
 
 void Maintainer::on_commit() {

@@ -64,6 +64,8 @@ class Maintainer {
   base::Result<std::shared_ptr<DatabaseExport>> open_export();
   // The engine has taken a commit.
   void on_commit();
+  // Somebody waits for the next commit: it should not wait for its time.
+  bool awaits_commit() const;
 
  private:
   struct Work;

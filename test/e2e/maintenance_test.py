@@ -113,6 +113,7 @@ class Defragmentation(Maintenance):
         self.put_many("old/", 2000, 10)
         revision = self.status()["header"]["revision"]
         self.member.ctl("compaction", "--physical", str(revision))
+        self.assertIn("etcd_debugging_mvcc_db_compaction_keys_total 2000\n", self.member.get("/metrics")[2].decode())
         before = self.status()
         hash_before = self.call(MAINTENANCE + "HashKV")
         self.assertEqual(self.call(MAINTENANCE + "Defragment"), {})
@@ -139,6 +140,15 @@ class Hashes(Maintenance):
         second = self.call(MAINTENANCE + "Hash")
         self.assertNotEqual(second[2], first[2])
         self.assertEqual(dict(raw_grpc.fields(second[1]))[3], dict(raw_grpc.fields(first[1]))[3] + 1)
+
+    def test_every_alarm_is_told(self):
+        member = self.status()["header"]["member_id"]
+        for action in (1, 2):  # raised, taken away
+            for alarm in (1, 2):
+                request = raw_grpc.field(1, action) + raw_grpc.field(2, member) + raw_grpc.field(3, alarm)
+                self.call(MAINTENANCE + "Alarm", request)
+            told = [f"memberID:{member} alarm:{name}" for name in ("NOSPACE", "CORRUPT")] if action == 1 else []
+            self.assertEqual(sorted(self.status().get("errors", []), reverse=True), told)
 
     def test_the_leader_keeps_what_it_has(self):
         me = self.status()["leader"]
