@@ -207,7 +207,12 @@ void Raft::handle_append_rejection(const Message& m, Progress& progress) {
   // follower this needs one probe for each term in which the logs differ, not one for each entry.
   Index probe = m.reject_hint;
   if (m.log_term > Term{}) probe = log_.find_conflict_by_term(m.reject_hint, m.log_term).index;
+  const Index acknowledged = progress.match;
   if (!progress.maybe_decrease(m.index, probe)) return;
+  if (progress.match < acknowledged) {
+    log_line(LogLevel::kWarn, id_, " sends ", m.from, " again what it had acknowledged up to ", acknowledged,
+             " and does not have: its disk went back in time");
+  }
   log_line(LogLevel::kDebug, id_, " decreased progress of ", m.from, " to [", progress.to_string(), "]");
   if (progress.state == ProgressState::kReplicate) progress.become_probe();
   send_append(m.from);

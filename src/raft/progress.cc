@@ -105,6 +105,8 @@ bool Progress::maybe_decrease(Index rejected, Index hint) {
   }
   // Probes go one at a time: an answer to another one is old.
   if (next - 1 != rejected) return false;
+  // It had acknowledged that: its disk went back in time since. What is certain of it is what it names now, and less each time.
+  if (rejected == match && rejected > Index{}) match = std::min(hint, rejected - 1);
   next = std::max(std::min(rejected, hint + 1), match + 1);
   sent_commit_ = std::min(sent_commit_, next - 1);
   append_paused = false;

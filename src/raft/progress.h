@@ -75,7 +75,8 @@ class Progress {
 
   // The follower has acknowledged `index`. False: known before.
   bool maybe_update(Index index);
-  // The follower has refused the append behind `rejected`; `hint`: where logs may agree. False: an old story.
+  // The follower has refused the append behind `rejected`; `hint`: where logs may agree. False: an old story. A probe refused
+  // at `match` takes `match` back: the follower has lost what it had acknowledged.
   bool maybe_decrease(Index rejected, Index hint);
 
   std::string to_string() const;  // "StateReplicate match=11 next=12 inflight=1"

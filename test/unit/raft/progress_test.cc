@@ -132,7 +132,7 @@ TEST_CASE("progress: which rejections are news") {
     ProgressState state;
     uint64_t match, next, rejected, hint;
     bool news;
-    uint64_t next_after;
+    uint64_t next_after, lost = 0;  // of what was acknowledged
   };
   constexpr ProgressState kProbe = ProgressState::kProbe, kReplicate = ProgressState::kReplicate;
   for (const Row& row :
@@ -142,11 +142,13 @@ TEST_CASE("progress: which rejections are news") {
         Row{"probe: of another probe", kProbe, 0, 10, 5, 5, false, 10},
         Row{"probe: one step back", kProbe, 0, 10, 9, 9, true, 9}, Row{"probe: to the hint", kProbe, 0, 10, 9, 2, true, 3},
         Row{"probe: hint 0", kProbe, 0, 10, 9, 0, true, 1}, Row{"probe: never behind match", kProbe, 4, 10, 9, 1, true, 5},
-        Row{"probe: at the first entry", kProbe, 0, 1, 0, 0, true, 1}}) {
+        Row{"probe: at the first entry", kProbe, 0, 1, 0, 0, true, 1},
+        Row{"probe: what was acknowledged is gone", kProbe, 9, 10, 9, 4, true, 5, 5},
+        Row{"probe: and less each time", kProbe, 9, 10, 9, 9, true, 9, 1}}) {
     CAPTURE(row.rule);
     Progress progress = at(row.state, row.match, row.next);
     CHECK(progress.maybe_decrease(Index(row.rejected), Index(row.hint)) == row.news);
-    CHECK(progress.match == Index(row.match));
+    CHECK(progress.match == Index(row.match - row.lost));
     CHECK(progress.next == Index(row.next_after));
   }
 }

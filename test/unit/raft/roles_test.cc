@@ -481,6 +481,36 @@ TEST_CASE("raft: a refusal without a term moves the probe to the end that it nam
   CHECK(all_of(sent, MessageType::kApp, 2).back()->index == Index(2));
 }
 
+// What etcd's leader asks for again and again, as fast as it is refused.
+TEST_CASE("raft: a member whose disk went back in time is sent again what it had acknowledged, each refusal answered once") {
+  Single leader({1, 2, 3}, nullptr, {Term(1), NodeId(0), Index(0)}, {entry(1, 1), entry(1, 2), entry(1, 3), entry(1, 4)});
+  leader.lead({2, 3});
+  REQUIRE(leader.acknowledge(2, 5).ok());
+  (void)leader.work();
+  leader.node->report_unreachable(NodeId(2));
+  const auto& progress = leader.node->raft().group().progress().at(NodeId(2));
+  REQUIRE(progress.state == ProgressState::kProbe);
+  REQUIRE(progress.match == Index(5));
+  const auto refuse = [&leader] {
+    Message refusal = message(MessageType::kAppResp, 2, 1, leader.node->raft().term().value());
+    refusal.reject = true;
+    refusal.index = Index(5);
+    refusal.reject_hint = Index(2);
+    refusal.log_term = Term(1);
+    REQUIRE(leader.node->step(std::move(refusal)).ok());
+    return leader.work();
+  };
+  const std::vector<Message> sent = refuse();
+  REQUIRE(all_of(sent, MessageType::kApp, 2).size() == 1);
+  CHECK(all_of(sent, MessageType::kApp, 2).back()->index == Index(2));
+  CHECK(all_of(sent, MessageType::kApp, 2).back()->entries.size() == 3);
+  CHECK(progress.match == Index(2));
+  CHECK(all_of(refuse(), MessageType::kApp, 2).empty());
+  REQUIRE(leader.acknowledge(2, 5).ok());
+  CHECK(progress.state == ProgressState::kReplicate);
+  CHECK(progress.match == Index(5));
+}
+
 // --- changes of members
 // ------------------------------------------------------------------------------------------------------------
 
