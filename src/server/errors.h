@@ -18,6 +18,11 @@ inline Status timeout() { return Status(Code::kUnavailable, "etcdserver: request
 inline Status timeout_leader_fail() {
   return Status(Code::kUnavailable, "etcdserver: request timed out, possibly due to previous leader failure");
 }
+inline Status timeout_connection_lost() {
+  return Status(Code::kUnavailable, "etcdserver: request timed out, possibly due to connection lost");
+}
+// Of a proposal that nobody was there to be given to.
+inline Status deadline_exceeded() { return Status(Code::kDeadlineExceeded, "context deadline exceeded"); }
 inline Status timeout_waiting_applied() {
   return Status(Code::kUnavailable, "etcdserver: request timed out, waiting for the applied index took too long");
 }

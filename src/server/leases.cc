@@ -183,6 +183,8 @@ void Leases::on_following() {
   for (const auto& [id, waits] : all) {
     for (const GoOn& go_on : waits) go_on(Status());
   }
+  // Who leads is asked, by those who waited for somebody to lead.
+  if (node_.leader() != base::kNoNode && !node_.stopping()) end_waits(leader_waits_, Status());
 }
 
 void Leases::on_applied() {
@@ -479,7 +481,7 @@ void Leases::revoke_expired(Instant now) {
   for (const LeaseId id : over) {
     request.set_id(id.value());
     ++revokes_in_flight_;
-    node_.propose(wire::Op::kLeaseRevoke, request.SerializeAsString(), std::make_unique<RevokeWaiter>(*this, id));
+    node_.propose_in_term(wire::Op::kLeaseRevoke, request.SerializeAsString(), std::make_unique<RevokeWaiter>(*this, id));
   }
 }
 
@@ -499,10 +501,10 @@ void Leases::propose_checkpoints(Instant now) {
   const std::vector<lease::Checkpoint> due = lessor_.due_checkpoints(now, kCheckpointsPerEntryMax);
   if (due.empty()) return;
   checkpoint_in_flight_ = true;
-  node_.propose(wire::Op::kLeaseCheckpoint, checkpoint_body(due), std::make_unique<CheckpointWaiter>([this] {
-                  checkpoint_in_flight_ = false;
-                  arm();
-                }));
+  node_.propose_in_term(wire::Op::kLeaseCheckpoint, checkpoint_body(due), std::make_unique<CheckpointWaiter>([this] {
+                          checkpoint_in_flight_ = false;
+                          arm();
+                        }));
 }
 
 }  // namespace server

@@ -212,14 +212,23 @@ base::Duration Node::request_timeout() const {
   return std::chrono::seconds(5) + 2 * std::chrono::milliseconds(config_.election_ms);
 }
 
-// etcd's three texts by cause: here, whether the wait began around the time a leader was lost.
+// etcd's texts by cause: nobody ever led, the leader was a new one, or whoever leads was out of reach.
 Status Node::timeout_reason(base::Instant deadline) const {
   const base::Instant began = deadline - request_timeout();
-  const base::Duration around = 2 * std::chrono::milliseconds(config_.election_ms);
-  if (lost_leader_at_ != base::Instant() && began > lost_leader_at_ - around && began < lost_leader_at_ + around) {
+  if (leader() == base::kNoNode && began >= lost_leader_at_) return errors::deadline_exceeded();
+  if (began > leader_since_ - 2 * std::chrono::milliseconds(config_.election_ms) && began < leader_since_) {
     return errors::timeout_leader_fail();
   }
-  return errors::timeout();
+  if (leader() == base::kNoNode || environment_.peers == nullptr) return errors::timeout();
+  const auto connected = [&](NodeId id) {
+    const std::optional<base::Instant> since = environment_.peers->active_since(id);
+    return id == this->id() || (since.has_value() && *since < began);
+  };
+  if (!is_leader()) return connected(leader()) ? errors::timeout() : errors::timeout_connection_lost();
+  const auto& members = membership_.members();
+  const auto count = static_cast<size_t>(
+      std::count_if(members.begin(), members.end(), [&](const auto& member) { return connected(member.first); }));
+  return count > members.size() / 2 ? errors::timeout() : errors::timeout_connection_lost();
 }
 
 void Node::expire_waits(base::Instant now) {
@@ -234,6 +243,20 @@ void Node::expire_waits(base::Instant now) {
 }
 
 void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter) {
+  propose(op, body, std::move(waiter), [this](uint64_t id, std::shared_ptr<const std::string> data) {
+    if (!held_.empty() || !driver_->propose(data).ok()) hold({id, std::move(data), {}});
+    return Status();
+  });
+}
+
+void Node::propose_in_term(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter) {
+  propose(op, body, std::move(waiter), [this](uint64_t, std::shared_ptr<const std::string> data) {
+    return driver_->leads() ? driver_->propose(std::move(data)) : errors::not_leader();
+  });
+}
+
+void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter,
+                   const std::function<Status(uint64_t id, std::shared_ptr<const std::string> data)>& put_in) {
   const auto refuse = [&waiter](Status status) { waiter->done({std::move(status), 0, {}}); };
   if (stopping_) return refuse(errors::stopped());
   const bool priority = op == wire::Op::kLeaseRevoke && config_.feature_gates.enabled(Feature::kPriorityRequest);
@@ -248,10 +271,9 @@ void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> w
     return refuse(errors::request_too_large());
   }
   auto data = std::make_shared<const std::string>(wire::encode_internal_request(header, op, body));
-  Metrics& metrics = environment_.metrics;
-  if (!held_.empty() || !driver_->propose(data).ok()) hold({header.id, std::move(data), {}});
+  if (Status status = put_in(header.id, std::move(data)); !status.ok()) return refuse(std::move(status));
   waiters_.add(header.id, std::move(waiter), environment_.loop.clock().now() + request_timeout());
-  metrics.proposals_pending.set(static_cast<double>(waiters_.size()));
+  environment_.metrics.proposals_pending.set(static_cast<double>(waiters_.size()));
 }
 
 // No leader now, or leadership is being handed over: it is proposed when there is one, unless its time is over.
@@ -355,7 +377,7 @@ void Node::set_consistent_index(Index index, Term term) {
 void Node::schedule_commit() {
   if (backend_.commit_running() || !has_uncommitted() || installing()) return;
   const base::Instant now = environment_.loop.clock().now();
-  if (backend_.commit_due(now) || backend_.must_wait()) return begin_commit();
+  if (backend_.commit_due(now) || backend_.must_wait() || maintainer_->awaits_commit()) return begin_commit();
   if (commit_timer_ != base::kNoTimer) return;
   const std::optional<base::Instant> deadline = backend_.commit_deadline(now);
   const base::Instant when = deadline.value_or(now + storage::BackendOptions().commit_interval);
@@ -494,15 +516,14 @@ void Node::install_step() {
 
 // For many keys this takes seconds.
 void Node::read_image() {
-  environment_.helper.submit(
-      [installation = installation_, engine = engine_.get(), ttl_min = leases_->lessor().ttl_seconds_min()] {
-        installation->read(*engine, ttl_min);
-      },
-      [this] {
-        const Status read = installation_->image.ok() ? installation_->leases.status() : installation_->image.status();
-        if (!read.ok()) base::fatal("store: a received snapshot cannot be read: " + read.to_string());
-        finish_installing();
-      });
+  environment_.helper.submit([installation = installation_, engine = engine_.get(),
+                              ttl_min = leases_->lessor().ttl_seconds_min()] { installation->read(*engine, ttl_min); },
+                             [this] {
+                               const Status read =
+                                   installation_->image.ok() ? installation_->leases.status() : installation_->image.status();
+                               if (!read.ok()) base::fatal("store: a received snapshot cannot be read: " + read.to_string());
+                               finish_installing();
+                             });
 }
 
 void Node::finish_installing() {
@@ -570,11 +591,11 @@ void Node::on_leader_change(NodeId from, NodeId to) {
   Metrics& metrics = environment_.metrics;
   metrics.has_leader.set(to == base::kNoNode ? 0 : 1);
   metrics.is_leader.set(to == id() ? 1 : 0);
-  if (to != base::kNoNode) metrics.leader_changes_seen.add();
-  if (from != base::kNoNode) {
-    lost_leader_at_ = environment_.loop.clock().now();
-    reads_.fail_round(errors::leader_changed());
+  if (to != base::kNoNode) {
+    metrics.leader_changes_seen.add();
+    leader_since_ = environment_.loop.clock().now();
   }
+  if (from != base::kNoNode) lost_leader_at_ = environment_.loop.clock().now();
   if (to != id()) leases_->on_following();
   if (to == base::kNoNode) return;
   publish();

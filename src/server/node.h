@@ -97,6 +97,9 @@ class Node {
   // request into the log; `waiter` hears how applying it went, or why it will never know. `body`: a well-formed message of
   // `op`. Refusals (size, flow, stop) come at once through the waiter.
   void propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter);
+  // What only a leader may say, in its own term: it is neither handed to another leader nor kept until there is one. Who does
+  // not lead, or hands over, is refused at once.
+  void propose_in_term(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter);
   // The same for a change of the membership; its id is filled in. `waiter` hears the membership's own words. Without a leader
   // it is kept until there is one; it ends when its client is gone.
   void propose_conf_change(raft::ConfChange change, std::unique_ptr<Waiter> waiter);
@@ -212,6 +215,9 @@ class Node {
   bool has_uncommitted() const { return consistent_index_moved_ || backend_.pending_changes() > 0; }
   void begin_commit();
   base::Status timeout_reason(base::Instant deadline) const;
+  // `put_in` gives it to Raft, or keeps it; not ok: refused.
+  void propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter,
+               const std::function<base::Status(uint64_t id, std::shared_ptr<const std::string> data)>& put_in);
 
   const Config config_;
   Environment environment_;
@@ -246,7 +252,7 @@ class Node {
   base::TimerId commit_timer_ = base::kNoTimer;
   base::TimerId tick_timer_ = base::kNoTimer;
   base::Instant next_tick_{};
-  base::Instant lost_leader_at_{}, previous_lost_leader_at_{};
+  base::Instant lost_leader_at_{}, leader_since_{};  // the last time each
   std::function<void()> on_ready_;
   bool publishing_ = false;
   bool published_ = false;

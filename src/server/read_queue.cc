@@ -65,13 +65,9 @@ void ReadQueue::fail(std::vector<Waiting> all, const base::Status& status) {
   for (Waiting& waiting : all) waiting.reader->read(status);
 }
 
-void ReadQueue::fail_round(const base::Status& status) {
+void ReadQueue::fail_all(const base::Status& status) {
   if (!current_.empty()) ++failed_;
   fail(std::exchange(current_, {}), status);
-}
-
-void ReadQueue::fail_all(const base::Status& status) {
-  fail_round(status);
   fail(std::exchange(confirmed_, {}), status);
   fail(std::exchange(next_, {}), status);
 }

@@ -37,10 +37,9 @@ class ReadQueue {
   // The leader can answer now what it may have dropped before: the round under way is asked for again with the next
   // take_request().
   void ask_again();
-  // An answer of Raft to any attempt of the round under way; those of earlier rounds are ignored.
+  // An answer of Raft to any attempt of the round under way; those of earlier rounds are ignored. Whoever led then: a quorum
+  // took it for the leader after the readers had come, so what it had committed is all they must see.
   void confirm(std::string_view context, base::Index index);
-  // The leader changed: who waits in the round under way hears it.
-  void fail_round(const base::Status& status);
   void fail_all(const base::Status& status);
   // Runs the confirmed readers whose index is applied.
   void run(base::Index applied);

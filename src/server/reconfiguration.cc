@@ -245,7 +245,9 @@ void Reconfiguration::ask_leader_again(std::shared_ptr<Promotion> promotion) {
 void Reconfiguration::ask_leader(std::shared_ptr<Promotion> promotion) {
   const base::Instant now = node_.environment().loop.clock().now();
   if (node_.stopping()) return promotion->done(errors::stopped());
-  if (now >= promotion->deadline) return promotion->done(errors::timeout());
+  if (now >= promotion->deadline) {
+    return promotion->done(node_.leader() == base::kNoNode ? errors::no_leader() : errors::timeout());
+  }
   if (node_.is_leader()) return promote_as_leader(promotion->id, promotion->deadline, promotion->done);
   const Member* leader = node_.membership().find(node_.leader());
   if (leader == nullptr || node_.environment().members == nullptr) return ask_leader_again(std::move(promotion));

@@ -91,14 +91,14 @@ TEST_CASE("reads: answers to rounds of before are ignored and counted") {
   server::ReadQueue reads(ids);
   reads.add(std::make_unique<LoggingReader>(log, "a"), kStart + 7s);
   const std::string lost = reads.take_request(kStart);
-  reads.fail_round(Status(Code::kUnavailable, "changed"));
-  reads.add(std::make_unique<LoggingReader>(log, "b"), kStart + 7s);
+  reads.expire(kStart + 7s, Status(Code::kUnavailable, "late"));
+  reads.add(std::make_unique<LoggingReader>(log, "b"), kStart + 14s);
   const std::string next = reads.take_request(kStart);
   reads.confirm(lost, Index(1));
   reads.run(Index(100));
-  CHECK(log.lines == std::vector<std::string>{"a:changed"});
-  CHECK(reads.slow() == 1);
-  CHECK(reads.failed() == 1);
+  CHECK(log.lines == std::vector<std::string>{"a:late"});
+  CHECK(reads.slow() == 2);
+  CHECK(reads.failed() == 0);
   reads.confirm(next, Index(2));
   reads.run(Index(100));
   CHECK(log.lines.back() == "b:");
@@ -121,7 +121,7 @@ TEST_CASE("reads: a round is asked for again at once when its leader can answer"
   CHECK(reads.slow() == 1);
 }
 
-TEST_CASE("reads: a lost leader fails the round under way only; time and the end fail the rest") {
+TEST_CASE("reads: time and the end fail who waits, in a round or for one") {
   Log log;
   server::RequestIds ids(base::NodeId(7), 1000);
   server::ReadQueue reads(ids);
@@ -129,10 +129,9 @@ TEST_CASE("reads: a lost leader fails the round under way only; time and the end
   CHECK_FALSE(reads.take_request(kStart).empty());
   reads.add(std::make_unique<LoggingReader>(log, "b"), kStart + 1s);
   reads.add(std::make_unique<LoggingReader>(log, "c"), kStart + 2s);
-  reads.fail_round(Status(Code::kUnavailable, "changed"));
   reads.expire(kStart + 1s, Status(Code::kUnavailable, "late"));
   reads.fail_all(Status(Code::kUnavailable, "end"));
-  CHECK(log.lines == std::vector<std::string>{"a:changed", "b:late", "c:end"});
+  CHECK(log.lines == std::vector<std::string>{"a:late", "b:late", "c:end"});
 }
 
 TEST_CASE("request ids: the member's low bytes, the time, a counter") {
