@@ -109,6 +109,7 @@ class Leases(unittest.TestCase):
         self.assertNotIn(5, self.ttl(lease))
         listed = [fields(one).get(1, [0])[0] for one in self.call(LIST, b"")[2]]
         self.assertEqual(listed[-2:], [lease, 6], "in the order of their ends")
+        self.assertTrue(b"\netcd_mvcc_db_open_read_transactions 1\n" in self.member.get("/metrics")[2], "none left open")
         before = fields(self.put(b"d")[1][0])[3][0]
         after = fields(self.call(REVOKE, field(1, lease))[1][0])[3][0]
         self.assertEqual(after, before + 1, "one revision for all its keys")
@@ -118,6 +119,12 @@ class Leases(unittest.TestCase):
         gone = self.ttl(lease, keys=True)
         self.assertEqual((gone[2], gone[3], gone.get(4)), ([lease], [-1], None))
         self.assertIsNone(self.put(b"x", 12345), "a lease nobody granted")
+
+    def test_a_list_is_in_the_order_of_ends(self):
+        for i in range(20):
+            self.grant(1000 + i * 7 % 20 * 100, 1 + i)
+        listed = [fields(one)[1][0] for one in self.call(LIST, b"")[2]]
+        self.assertEqual(listed, sorted(range(1, 21), key=lambda lease: (lease - 1) * 7 % 20))
 
     def test_keys_end_with_their_lease_never_early(self):
         begin = time.monotonic()

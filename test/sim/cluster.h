@@ -76,6 +76,7 @@ class Machine {
   MachineLoop& loop() { return *loop_; }
   io::MemDisk& disk() { return *disk_; }
   const server::Config& config() const { return config_; }
+  server::Config& next_config() { return config_; }  // from the next start on
   MachineWorker& disk_worker() { return *disk_worker_; }
   // How much longer the log's writes and the other work take, each; also after a restart.
   void set_slowness(int64_t disk, int64_t helper);

@@ -17,6 +17,8 @@ using namespace std::chrono_literals;
 namespace {
 constexpr size_t kMachinesMax = 12;
 std::string name_of(const Machine& machine) { return "member " + std::to_string(machine.number()); }
+// As it knows them. REQUIRES: up.
+std::vector<NodeId> voters_of(Machine& machine) { return machine.node().driver().status().config.conf_state().voters; }
 }  // namespace
 
 void Nemesis::rest() {
@@ -177,12 +179,28 @@ bool Nemesis::may_start_anew(const Machine& machine) {
   });
 }
 
+// Its disk has who votes now: what it does not know yet, or knows and has not written, it would not know afterwards.
+void Nemesis::keep_state(Machine& machine) {
+  Machine* leader = cluster_.leader();
+  if (leader == nullptr || !machine.up()) return;
+  const base::Instant now = cluster_.world().now();
+  if (std::vector<NodeId> voters = voters_of(*leader); voters != voters_) {
+    voters_ = std::move(voters);
+    voters_since_ = now;
+  }
+  if (changing_ || now - voters_since_ < 1s || voters_of(machine) != voters_) return;
+  machine.keep_state();
+  kept_voters_[machine.number()] = voters_;
+}
+
 void Nemesis::damage(Machine& machine) {
   if (!may_lose_state(machine)) return;
   constexpr const char* kNames[] = {"a bit flips", "a sector is lost", "a sector is misplaced", "an older state is back",
                                     "nothing is left"};
   auto kind = static_cast<Machine::Damage>(cluster_.world().rng().below(std::size(kNames)));
-  if (kind == Machine::Damage::kOlderState && !machine.has_kept_state()) kind = Machine::Damage::kLostSector;
+  // One that went back to when fewer voted could be a majority of those alone: no member stands that.
+  const bool same_voters = kept_voters_[machine.number()] == voters_of(*cluster_.leader());
+  if (kind == Machine::Damage::kOlderState && !(machine.has_kept_state() && same_voters)) kind = Machine::Damage::kLostSector;
   // A newcomer without its files would join again under its old name: that is no fault of a disk any more.
   // And one whose founders are all gone has nobody to ask whether the cluster exists.
   if (kind == Machine::Damage::kNothingLeft && !may_start_anew(machine)) kind = Machine::Damage::kFlippedBit;
@@ -200,7 +218,7 @@ void Nemesis::act() {
   if (plots_.busy()) return;
   if (rng.one_in(8)) plots_.start();
   if (rng.one_in(10)) {
-    if (Machine* one = victim(); has(Fault::kBrokenDisk) && one != nullptr) one->keep_state();
+    if (Machine* one = victim(); has(Fault::kBrokenDisk) && one != nullptr) keep_state(*one);
   }
   if (plots_.busy()) return;
   if (damage_due_) {

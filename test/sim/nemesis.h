@@ -2,6 +2,7 @@
 // Mostly it leaves a quorum alone, so that something happens meanwhile; now and then it takes everybody.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@ class Nemesis {
   bool recover_something();
   Machine* victim();
   void cut();
+  void keep_state(Machine& machine);
   void break_disk(Machine& machine);
   bool may_lose_state(const Machine& machine);
   bool may_start_anew(const Machine& machine);
@@ -46,6 +48,10 @@ class Nemesis {
   const uint32_t faults_;
   bool ended_ = false;
   bool changing_ = false;
+  // Who votes, since when, as the leader has it; and who did when a machine's disk was kept, by its number.
+  std::vector<base::NodeId> voters_;
+  base::Instant voters_since_{};
+  std::map<size_t, std::vector<base::NodeId>> kept_voters_;
   bool damage_due_ = false;  // as soon as it harms nobody else
 };
 

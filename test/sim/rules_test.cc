@@ -3,90 +3,28 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
-#include "base/log.h"
-#include "rpc.pb.h"
 #include "server/errors.h"
+#include "server/maintainer.h"
 #include "server/raft_driver.h"
 #include "server/reconfiguration.h"
-#include "sim/cluster.h"
+#include "sim/probe.h"
+#include "sim/three.h"
+#include "storage/keyspace.h"
 
 namespace {
 
-using base::Duration;
 using base::Status;
+using sim::kPatience;
+using sim::kReadyWithin;
 using sim::Machine;
+using sim::Three;
 using wire::Op;
 using namespace std::chrono_literals;
-
-constexpr Duration kReadyWithin = 20s;
-constexpr Duration kPatience = 10s;  // more than the servers'
-
-class Told final : public server::Waiter {
- public:
-  explicit Told(sim::Cluster::Reply reply) : reply_(std::move(reply)) {}
-  void done(server::Outcome outcome) override { reply_(outcome.status, outcome.revision, std::move(outcome.fields)); }
-
- private:
-  const sim::Cluster::Reply reply_;
-};
-
-struct Three {
-  Three() : cluster(7, 3) {
-    base::log::set_level(base::log::Level::kPanic);
-    cluster.start_all();
-    settle();
-  }
-  // Everybody who is up serves, knows the leader and has applied what it has.
-  void settle() {
-    REQUIRE(cluster.world().run_while_not(kReadyWithin, [this] {
-      Machine* leader = cluster.leader();
-      return leader != nullptr && std::ranges::all_of(cluster.machines(), [&](const auto& machine) {
-               return !machine->up() || (machine->serves() && machine->node().leader() == leader->id() &&
-                                         machine->node().applied_index() == leader->node().committed_index());
-             });
-    }));
-  }
-  Machine& follower() { return *cluster.machines()[cluster.leader()->number() == 0 ? 1 : 0]; }
-  void ask(Machine& machine, Op op, const google::protobuf::Message& request, sim::Cluster::Done done) {
-    cluster.call(
-        machine,
-        [op, body = request.SerializeAsString()](server::Node& node, const sim::Cluster::Reply& reply) {
-          node.propose(op, body, std::make_unique<Told>(reply));
-        },
-        kPatience, std::move(done));
-  }
-  // "": it was done.
-  std::string propose(Op op, const google::protobuf::Message& request) {
-    std::optional<std::string> error;
-    ask(*cluster.leader(), op, request,
-        [&error](const sim::Answer& answer) { error = answer.kind == sim::Answer::kOk ? "" : answer.error; });
-    REQUIRE(cluster.world().run_while_not(2 * kPatience, [&error] { return error.has_value(); }));
-    return *error;
-  }
-  std::string alarm(etcdserverpb::AlarmRequest::AlarmAction action, etcdserverpb::AlarmType type) {
-    etcdserverpb::AlarmRequest request;
-    request.set_memberid(5);
-    request.set_action(action);
-    request.set_alarm(type);
-    return propose(Op::kAlarm, request);
-  }
-  // More than the leader keeps in its log for who is behind.
-  void write_a_lot() {
-    etcdserverpb::DeleteRangeRequest nothing;
-    nothing.set_key("nothing");
-    for (int i = 0; i < 400; ++i) REQUIRE(propose(Op::kDeleteRange, nothing).empty());
-    cluster.world().run_for(1s);
-  }
-  // On the machine's own loop, as everything of its node; then the world goes on for a moment.
-  void at(Machine& machine, std::function<void(server::Node&)> what) {
-    (void)cluster.world().at(cluster.world().now(), &machine.loop(), [&machine, what] { what(machine.node()); });
-    cluster.world().run_for(100ms);
-  }
-
-  sim::Cluster cluster;
-};
 
 etcdserverpb::PutRequest put_of(const std::string& value) {
   etcdserverpb::PutRequest put;
@@ -296,4 +234,186 @@ TEST_CASE("rules: a vote in a term that is known already is on disk before it le
   const raft::HardState state = voter.node().driver().status().hard_state;
   CHECK(state.term == term);
   CHECK(state.vote == first);
+}
+
+TEST_CASE("rules: who waits for a compaction hears of it when its rows are off the disk, and waits for no batch") {
+  Three group;
+  for (int i = 0; i < 50; ++i) REQUIRE(group.propose(Op::kPut, put_of("value " + std::to_string(i))).empty());
+  group.cluster.world().run_for(1s);
+  etcdserverpb::CompactionRequest compaction;
+  Machine& leader = *group.cluster.leader();
+  compaction.set_revision(leader.node().store().current_revision());
+  REQUIRE(group.propose(Op::kCompaction, compaction).empty());
+  // Together with writes that have just begun to wait for their batch.
+  for (const uint64_t expected_rows : {2, 3}) {
+    CAPTURE(expected_rows);
+    REQUIRE(group.propose(Op::kPut, put_of("new")).empty());
+    const base::Instant asked = group.cluster.world().now();
+    base::Instant told = base::Instant::max();
+    uint64_t rows = 0, left = 0;
+    group.at(leader, [&](server::Node& node) {
+      node.maintainer().when_compacted([&](const Status& status) {
+        CHECK(status.ok());
+        told = group.cluster.world().now();
+        left = node.backend().pending_changes();
+        CHECK(node.store().finished_compact_revision() == compaction.revision());
+        const auto on_disk = node.backend().engine().iterate();
+        for (on_disk->seek(storage::row_key(storage::Bucket::kKey, "")); on_disk->valid(); on_disk->next()) {
+          if (on_disk->key() >= storage::bucket_end(storage::Bucket::kKey)) break;
+          ++rows;
+        }
+      });
+    });
+    group.cluster.world().run_for(1s);
+    REQUIRE(told < base::Instant::max());
+    CHECK(told - asked < storage::BackendOptions().commit_interval / 2);
+    CHECK(left == 0);
+    CHECK(rows == expected_rows);
+  }
+}
+
+TEST_CASE("rules: what passes the quota is done, said to be too much, and counts before it is on the disk") {
+  Three group;
+  Machine& leader = *group.cluster.leader();
+  constexpr int kWrites = 8;
+  constexpr size_t kValueBytes = 8192;
+  const std::string text = server::errors::no_space().to_string();
+  group.cluster.world().run_for(1s);
+  const uint64_t before = leader.node().db_size_bytes();
+  for (const auto& machine : group.cluster.machines()) {
+    machine->kill();
+    machine->next_config().quota_backend_bytes = static_cast<int64_t>(before + (kWrites / 2) * kValueBytes);
+    group.cluster.start(*machine);
+  }
+  group.settle();
+  // All in one turn: none of them is on the disk when the last is applied.
+  std::vector<std::string> said;
+  std::vector<bool> told;
+  for (int i = 0; i < kWrites; ++i) {
+    etcdserverpb::PutRequest put = put_of(std::string(kValueBytes, static_cast<char>('a' + i)));
+    put.set_key("key " + std::to_string(i));
+    group.ask(*group.cluster.leader(), Op::kPut, put, [&](const sim::Answer& answer) {
+      told.push_back(answer.kind == sim::Answer::kOk);
+      said.push_back(answer.error);
+    });
+  }
+  group.cluster.world().run_for(kPatience);
+  REQUIRE(said.size() == kWrites);
+  CHECK(told.front());
+  CHECK_FALSE(told.back());
+  CHECK(said.back() == text);
+  CHECK(std::ranges::count(told, true) < kWrites / 2);
+  for (const auto& machine : group.cluster.machines()) {
+    CAPTURE(machine->number());
+    CHECK(machine->node().alarms().all().size() == 3);  // each for itself
+    CHECK(machine->node().store().current_revision() >= 1 + std::ranges::count(told, true) + 1);
+    CHECK(machine->node().store().current_revision() == group.cluster.leader()->node().store().current_revision());
+  }
+  CHECK(group.propose(Op::kPut, put_of("x")) == text);
+}
+
+TEST_CASE("rules: an alarm that got lost on its way is raised again by the next write that is too much") {
+  Three group;
+  Machine& small = group.follower();
+  small.kill();
+  small.next_config().quota_backend_bytes = 1;
+  group.cluster.start(small);
+  group.settle();
+  const auto raised = [&] { return !group.cluster.leader()->node().alarms().all().empty(); };
+  for (const auto& machine : group.cluster.machines()) {
+    if (machine.get() != &small) group.cluster.network().cut(small.id(), machine->id());
+  }
+  REQUIRE(group.propose(Op::kPut, put_of("a")).empty());
+  REQUIRE(group.cluster.world().run_while_not(kReadyWithin, [&] { return small.node().no_space_proposed(); }));
+  REQUIRE(group.cluster.world().run_while_not(kReadyWithin, [&] { return !small.node().no_space_proposed(); }));
+  group.cluster.network().heal();
+  group.settle();
+  group.cluster.world().run_for(kPatience);
+  CHECK_FALSE(raised());
+  REQUIRE(group.propose(Op::kPut, put_of("b")).empty());
+  CHECK(group.cluster.world().run_while_not(kReadyWithin, raised));
+  CHECK(*group.cluster.leader()->node().alarms().all().begin() == server::Alarm{small.id(), server::AlarmType::kNoSpace});
+}
+
+TEST_CASE("rules: whoever dies while a database is on its way to it, again and again, gets one in the end") {
+  Three group;
+  Machine& late = group.follower();
+  late.kill();
+  group.settle();
+  group.write_a_lot();
+  const auto cut = [] {
+    const auto found = sim::probes().find("a database was cut on its way");
+    return found == sim::probes().end() ? 0 : found->second;
+  };
+  const uint64_t before = cut();
+  for (int i = 0; cut() - before < 2 * server::kSnapshotsInFlightMax; ++i) {
+    REQUIRE(i < 200);
+    group.cluster.start(late);
+    REQUIRE(group.cluster.world().run_while_not(kReadyWithin, [&late] { return late.node().leader() != base::kNoNode; }));
+    group.cluster.world().run_for(i % 20 * 200us);
+    late.kill();
+    group.cluster.world().run_for(1s);
+  }
+  group.cluster.start(late);
+  group.settle();
+  CHECK(late.node().applied_index() == group.cluster.leader()->node().applied_index());
+}
+
+TEST_CASE("rules: a proposal whose time is over is told why, as etcd tells it") {
+  using server::errors::deadline_exceeded, server::errors::timeout, server::errors::timeout_connection_lost,
+      server::errors::timeout_leader_fail;
+  struct Told {
+    std::optional<std::string> error;
+  };
+  const auto ask = [](Three& group, Machine& machine) {
+    auto told = std::make_shared<Told>();
+    group.ask(machine, Op::kPut, put_of("x"),
+              [told](const sim::Answer& answer) { told->error = answer.kind == sim::Answer::kOk ? "done" : answer.error; });
+    group.cluster.world().run_for(1ms);
+    return told;
+  };
+  SUBCASE("nobody led from beginning to end") {
+    Three group;
+    Machine& alone = group.follower();
+    for (Machine* other : group.others(alone)) other->kill();
+    group.cluster.world().run_for(5s);
+    const auto told = ask(group, alone);
+    group.cluster.world().run_for(kPatience);
+    CHECK(told->error == deadline_exceeded().to_string());
+  }
+  SUBCASE("the leader stepped down meanwhile") {
+    Three group;
+    Machine& leader = *group.cluster.leader();
+    for (Machine* other : group.others(leader)) other->pause();
+    const auto told = ask(group, leader);
+    group.cluster.world().run_for(kPatience);
+    CHECK(told->error == timeout().to_string());
+  }
+  SUBCASE("it was given to a leader that another one followed") {
+    Three group;
+    Machine& leader = *group.cluster.leader();
+    Machine& follower = group.follower();
+    leader.pause();
+    const auto told = ask(group, follower);
+    group.cluster.world().run_for(kPatience);
+    CHECK(told->error == timeout_leader_fail().to_string());
+  }
+  SUBCASE("the leader does not hear who asks") {
+    Three group;
+    group.cluster.world().run_for(kPatience);
+    Machine& follower = group.follower();
+    group.cluster.network().cut(follower.id(), group.cluster.leader()->id());
+    const auto told = ask(group, follower);
+    group.cluster.world().run_for(kPatience);
+    CHECK(told->error == timeout_connection_lost().to_string());
+  }
+  SUBCASE("it takes its time, and nothing is wrong") {
+    Three group;
+    group.cluster.world().run_for(kPatience);
+    Machine& leader = *group.cluster.leader();
+    for (Machine* other : group.others(leader)) other->disk_worker().stall(2 * kPatience);
+    const auto told = ask(group, leader);
+    group.cluster.world().run_for(kPatience);
+    CHECK(told->error == timeout().to_string());
+  }
 }
