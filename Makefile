@@ -341,7 +341,8 @@ check: $(UNIT_PROGRAMS) $(REPLAYS)  ## before each commit: tidy, unit and script
 	@$(SAN_ENV) test/run test/tidy/tidy test/tidy/canary test/torture/history_test.py $^
 test: deps-test  ## set up, build and run all tests: tidy, units, scripts, saved fuzz inputs, end to end
 	@$(MAKE) --no-print-directory test-programs
-	@$(E2E_ENV) test/run test/tidy/tidy test/tidy/canary test/torture/history_test.py $(UNIT_PROGRAMS) $(REPLAYS) $(E2E_TESTS)
+	@$(E2E_ENV) test/run --again '^test/e2e/' test/tidy/tidy test/tidy/canary test/torture/history_test.py $(UNIT_PROGRAMS) \
+	  $(REPLAYS) $(E2E_TESTS)
 e2e: all $(CLIENTS)  ## the end-to-end tests alone; one: make e2e E2E_TESTS=test/e2e/kv_test.py
 	@$(E2E_ENV) test/run $(E2E_TESTS)
 

@@ -14,8 +14,9 @@ from raw_grpc import WINDOW_UPDATE, frame
 from watch_client import Watch, create
 
 FLAGS = ["--snapshot-count=50", "--snapshot-catchup-entries=10"]
-# Together above what the leader sends ahead to one member and what the kernel keeps of it.
 BULK_BYTES, BULK_PUTS = 700_000, 80
+# What the leader sends ahead to a member that does not answer: it may be in the kernel's buffers and be read later.
+SENT_AHEAD_BYTES_MAX = 32 << 20
 SLOW_WINDOW = 8_000
 # Small enough that the kernel keeps all events of a watcher that is not read: for one that takes nothing, a server ends the
 # connection after --grpc-keepalive-timeout.
@@ -68,14 +69,25 @@ def heard(watch, count):
     return out
 
 
-def left_behind(cluster, *while_away):
-    """Stops a follower until the log does not reach back to it; it goes on with a database that the leader sends."""
+def compacted_to(member):
+    return max((line["compact-index"] for line in member.log_objects() if line["msg"] == "compacted Raft logs"), default=0)
+
+
+def left_behind(cluster, writer, put_bytes, *while_away):
+    """Stops a follower while entries of put_bytes each are written, until the leader's log does not reach back to the last one
+    that may be on its way to it; it goes on with a database that the leader sends."""
     leader = cluster.leader()
     away = next(member for member in cluster.members if member is not leader)
     away.process.send_signal(signal.SIGSTOP)
     try:
+        lost = int(leader.status()["raftIndex"]) + SENT_AHEAD_BYTES_MAX // put_bytes + 2
         for write in while_away:
             write()
+
+        def compacted():  # By a snapshot of what is in the store already: a disk that is busy may let it wait.
+            writer.put(b"more", b"")
+            return compacted_to(leader) > lost
+        wait_until(f"a log that begins behind {lost}", compacted)
     finally:
         away.process.send_signal(signal.SIGCONT)
     return away
@@ -102,7 +114,7 @@ class SnapshotInstallTest(unittest.TestCase):
                     writer.put(b"k%d" % (i % 4), b"%d" % i + b"v" * VALUE_BYTES)
                 writer.replace(b"k1", b"k2", b"replaced")
             change()  # The slow one has more than it takes.
-            self.assertIs(left_behind(cluster, writer.bulk, change), away)
+            self.assertIs(left_behind(cluster, writer, BULK_BYTES, writer.bulk, change), away)
             self.assertTrue(away.log.wait_for("applied snapshot", 60), away.log.text())
             for text in ("receiving database snapshot", "received and saved database snapshot", "applying snapshot"):
                 self.assertIn(text, away.log.text())
@@ -129,7 +141,9 @@ class SnapshotInstallTest(unittest.TestCase):
             away = next(member for member in cluster.members if member is not leader)
             away.kill()
             writer = Writer(leader)
+            last = int(leader.status()["raftIndex"])
             writer.bulk()
+            wait_until("a log that begins behind what the member has", lambda: compacted_to(leader) > last)
             away.launch()
             self.assertTrue(away.log.wait_for("applying snapshot", 60), away.log.text())
             away.restart()
@@ -149,7 +163,7 @@ class SnapshotInstallTest(unittest.TestCase):
                 for _ in range(HEAVY_PUTS):
                     writer.put(b"heavy", heavy)
                 leader.ctl("compact", leader.status()["header"]["revision"], "--physical")
-            away = left_behind(cluster, write)
+            away = left_behind(cluster, writer, HEAVY_BYTES, write)
             self.assertTrue(away.log.wait_for("applied snapshot", 60), away.log.text())
             cluster.wait_for_equal_hashes()
             for member in cluster.members:
