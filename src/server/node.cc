@@ -240,6 +240,7 @@ void Node::expire_waits(base::Instant now) {
   conf_change_waiters_.expire(now, reason);
   conf_change_waiters_.drop_abandoned(errors::timeout());
   reads_.expire(now, errors::timeout());
+  while (!held_.empty() && !awaited(held_.front())) drop_first_held();
 }
 
 void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> waiter) {
@@ -286,15 +287,25 @@ void Node::hold(Held held) {
 void Node::propose_held() {
   while (!held_.empty() && leader() != base::kNoNode) {
     const Held& held = held_.front();
-    if (held.data == nullptr) {
-      if (!driver_->reaches_leader()) return;
-      if (conf_change_waiters_.contains(held.request_id)) propose_now(held.change);
-    } else if (waiters_.contains(held.request_id) && !driver_->propose(held.data).ok()) {
-      return;
+    if (held.data == nullptr && !driver_->reaches_leader()) return;
+    if (awaited(held)) {
+      if (held.data == nullptr) {
+        propose_now(held.change);
+      } else if (!driver_->propose(held.data).ok()) {
+        return;
+      }
     }
-    held_bytes_ -= held.bytes();
-    held_.pop_front();
+    drop_first_held();
   }
+}
+
+bool Node::awaited(const Held& held) const {
+  return held.data != nullptr ? waiters_.contains(held.request_id) : conf_change_waiters_.contains(held.request_id);
+}
+
+void Node::drop_first_held() {
+  held_bytes_ -= held_.front().bytes();
+  held_.pop_front();
 }
 
 void Node::propose_conf_change(raft::ConfChange change, std::unique_ptr<Waiter> waiter) {

@@ -209,6 +209,8 @@ class Node {
   void hold(Held held);
   void propose_now(const raft::ConfChange& change);
   void propose_held();
+  bool awaited(const Held& held) const;  // its time is not over, its client not gone
+  void drop_first_held();
   void publish();
   void tell_if_ready();
   void put_consistent_index();

@@ -122,24 +122,99 @@ TEST_CASE("rules: room for proposals that wait for a leader is had again when th
   static_assert(kRounds * kEach * kValueBytes > server::kHeldBytesMax);
   Machine& asked = group.follower();
   int done = 0;
-  for (int round = 0; round < kRounds; ++round) {
-    CAPTURE(round);
-    for (const auto& machine : group.cluster.machines()) {
-      if (machine.get() != &asked) machine->kill();
-    }
-    REQUIRE(group.cluster.world().run_while_not(kReadyWithin, [&] { return asked.node().leader() == base::kNoNode; }));
+  const auto ask = [&] {
     for (int i = 0; i < kEach; ++i) {
       group.ask(asked, Op::kPut, put_of(std::string(kValueBytes, static_cast<char>('a' + i))),
                 [&done](const sim::Answer& answer) { done += answer.kind == sim::Answer::kOk ? 1 : 0; });
     }
     group.cluster.world().run_for(50ms);
-    for (const auto& machine : group.cluster.machines()) {
-      if (!machine->up()) group.cluster.start(*machine);
-    }
-    group.settle();
-    group.cluster.world().run_for(2s);
+  };
+  for (int round = 0; round < kRounds; ++round) {
+    CAPTURE(round);
+    group.leave_alone(asked);
+    ask();
+    group.bring_back();
     CHECK(done == (round + 1) * kEach);
   }
+  // Also of those whose time is over while nobody leads.
+  group.leave_alone(asked);
+  for (int round = 0; round < kRounds; ++round) ask();
+  group.cluster.world().run_for(kPatience);
+  done = 0;
+  ask();
+  group.bring_back();
+  CHECK(done == kEach);
+}
+
+TEST_CASE("rules: only so many proposals wait at a member, whoever is beyond hears it at once") {
+  size_t refused = 0, over = 0;  // told until the members are gone
+  Three group;
+  Machine& asked = group.follower();
+  group.leave_alone(asked);
+  const std::string body = put_of("x").SerializeAsString(), too_many = server::errors::too_many_requests().to_string();
+  const auto propose = [&](size_t count) {
+    group.at(asked, [&](server::Node& node) {
+      for (size_t i = 0; i < count; ++i) {
+        node.propose(Op::kPut, body, std::make_unique<sim::Told>([&](const Status& status, int64_t, const std::string&) {
+                       ++(status.to_string() == too_many ? refused : over);
+                     }));
+      }
+    });
+  };
+  propose(server::kProposalsMax + 3);
+  CHECK(refused == 3);
+  CHECK(over == 0);
+  group.cluster.world().run_for(kPatience);
+  CHECK(over == server::kProposalsMax);
+  propose(1);
+  CHECK(refused == 3);
+}
+
+TEST_CASE("rules: what other members propose to one that knows no leader is kept for its time, up to so much") {
+  Three group;
+  Machine& asked = group.follower();
+  const auto member = group.others(asked).front()->id();
+  uint64_t id = 1;
+  const auto hand = [&](int count, size_t value_bytes) {
+    group.at(asked, [&](server::Node& node) {
+      for (int i = 0; i < count; ++i) {
+        wire::RaftMessage message;
+        message.type = wire::RaftMessageType::kProp;
+        message.from = member;
+        message.to = asked.id();
+        wire::RequestHeader header;
+        header.id = id++;
+        message.entries.emplace_back().data = std::make_shared<const std::string>(
+            wire::encode_internal_request(header, Op::kPut, put_of(std::string(value_bytes, 'x')).SerializeAsString()));
+        std::vector<wire::RaftMessage> messages;
+        messages.push_back(std::move(message));
+        node.driver().on_messages(std::move(messages));
+      }
+    });
+  };
+  // How many of them are done once there is a leader again.
+  auto written = [&, before = int64_t{0}]() mutable {
+    group.bring_back();
+    const int64_t revision = group.cluster.leader()->node().store().current_revision();
+    return revision - std::exchange(before, revision);
+  };
+  REQUIRE(written() == 1);
+
+  constexpr size_t kLarge = 4 << 20;
+  constexpr int kRoom = server::kForeignProposalsBytesMax / kLarge;
+  group.leave_alone(asked);
+  hand(kRoom + 1, kLarge);
+  CHECK(written() == kRoom - 1);  // They are a little larger than their values.
+
+  group.leave_alone(asked);
+  hand(kRoom + 1, kLarge);
+  group.cluster.world().run_for(kPatience);
+  hand(2, kLarge);
+  CHECK(written() == 2);
+
+  group.leave_alone(asked);
+  hand(server::kForeignProposalsMax + 5, 1);
+  CHECK(written() == server::kForeignProposalsMax);
 }
 
 TEST_CASE("rules: with one member down, one that is up may not be removed") {

@@ -54,6 +54,18 @@ struct Three {
     }
     return others;
   }
+  // The others' processes die, and it knows that nobody leads.
+  void leave_alone(Machine& one) {
+    for (Machine* machine : others(one)) machine->kill();
+    REQUIRE(cluster.world().run_while_not(kReadyWithin, [&one] { return one.node().leader() == base::kNoNode; }));
+  }
+  void bring_back() {
+    for (const auto& machine : cluster.machines()) {
+      if (!machine->up()) cluster.start(*machine);
+    }
+    settle();
+    cluster.world().run_for(std::chrono::seconds(2));
+  }
   void ask(Machine& machine, wire::Op op, const google::protobuf::Message& request, Cluster::Done done) {
     cluster.call(
         machine,
