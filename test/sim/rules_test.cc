@@ -3,6 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +28,8 @@ using sim::Machine;
 using sim::Three;
 using wire::Op;
 using namespace std::chrono_literals;
+
+constexpr int64_t kSlow = 50;  // times as long
 
 etcdserverpb::PutRequest put_of(const std::string& value) {
   etcdserverpb::PutRequest put;
@@ -212,6 +217,44 @@ TEST_CASE("rules: what other members propose to one that knows no leader is kept
   group.leave_alone(asked);
   hand(server::kForeignProposalsMax + 5, 1);
   CHECK(written() == server::kForeignProposalsMax);
+}
+
+TEST_CASE("rules: a snapshot of the log says the term of its last entry, also when the store is slow and leaders change") {
+  std::map<uint64_t, uint64_t> terms;  // of entries, by index
+  Three group;
+  group.cluster.set_on_sent([&](base::NodeId, const wire::RaftMessage& message) {
+    for (const wire::RaftEntry& entry : message.entries) terms[entry.index.value()] = entry.term.value();
+  });
+  Machine& slow = group.follower();
+  slow.kill();
+  slow.next_config().snapshot_count = 1;
+  group.cluster.start(slow);
+  group.settle();
+  slow.set_slowness(1, kSlow);
+  std::map<uint64_t, uint64_t> snapshots;  // index -> term
+  for (int round = 0; round < 40; ++round) {
+    for (int i = 0; i < 5; ++i) {
+      REQUIRE(group.propose(Op::kPut, put_of("x")).empty());
+      group.cluster.world().run_for(10ms);
+    }
+    Machine& leader = *group.cluster.leader();
+    const std::vector<Machine*> others = group.others(leader);
+    Machine& next = others.front() == &slow ? *others.back() : *others.front();
+    group.at(leader, [&](server::Node& node) { node.driver().transfer_leader(next.id()); });
+    REQUIRE(group.cluster.world().run_while_not(kReadyWithin, [&] { return group.cluster.leader() == &next; }));
+    group.settle();
+    const base::Result<std::vector<std::string>> files = slow.disk().list(slow.config().snap_dir());
+    REQUIRE(files.ok());
+    for (const std::string& file : *files) {
+      uint64_t term = 0, index = 0;
+      if (std::sscanf(file.c_str(), "%16" SCNx64 "-%16" SCNx64 ".snap", &term, &index) == 2) snapshots[index] = term;
+    }
+  }
+  CHECK(snapshots.size() > 5);
+  for (const auto& [index, term] : snapshots) {
+    CAPTURE(index);
+    if (terms.contains(index)) CHECK(terms[index] == term);
+  }
 }
 
 TEST_CASE("rules: with one member down, one that is up may not be removed") {
