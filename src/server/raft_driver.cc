@@ -445,9 +445,11 @@ void RaftDriver::finish_append(const Status& done) {
     FAILPOINT(raftAfterApplySnap);
   }
   if (job.snapshot != nullptr) {
+    // Up to the snapshot that the log knows of now: there may be a newer one that waits for the next batch.
+    const Index index = job.snapshot->index;
     job.snapshot.reset();
     environment_.disk.submit(
-        [this, index = snapshot_index_, keep = config_.max_wals, received = job.received != nullptr] {
+        [this, index, keep = config_.max_wals, received = job.received != nullptr] {
           Status released = wal_->release_to(index);
           if (received) FAILPOINT(raftAfterWALRelease);
           if (released.ok() && keep > 0) released = wal_->purge(keep).status();

@@ -15,6 +15,7 @@
 #include "server/maintainer.h"
 #include "server/raft_driver.h"
 #include "server/reconfiguration.h"
+#include "server/wal_segments.h"
 #include "sim/probe.h"
 #include "sim/three.h"
 #include "storage/keyspace.h"
@@ -255,6 +256,41 @@ TEST_CASE("rules: a snapshot of the log says the term of its last entry, also wh
     CAPTURE(index);
     if (terms.contains(index)) CHECK(terms[index] == term);
   }
+}
+
+TEST_CASE("rules: the log begins before the last snapshot that it knows of, whenever power is lost") {
+  constexpr uint64_t kSegmentBytes = 8 << 10;
+  constexpr int kCuts = 20;
+  base::log::set_level(base::log::Level::kPanic);
+  sim::Cluster cluster(7, 1);
+  server::set_wal_segment_bytes_for_test(kSegmentBytes);
+  Machine& machine = cluster.machine(0);
+  machine.next_config().snapshot_count = 1;
+  machine.next_config().max_wals = machine.next_config().max_snapshots = 1;
+  int written = 0;
+  const auto write_for = [&](base::Duration time) {
+    for (base::Duration left = time; left > base::Duration(0); left -= 2ms) {
+      (void)cluster.world().at(cluster.world().now(), &machine.loop(), [&] {
+        const std::string value = std::to_string(++written) + std::string(kSegmentBytes / 2, 'x');
+        machine.node().propose(Op::kPut, put_of(value).SerializeAsString(),
+                               std::make_unique<sim::Told>([](const Status&, int64_t, const std::string&) {}));
+      });
+      cluster.world().run_for(2ms);
+    }
+  };
+  for (int cut = 0; cut < kCuts; ++cut) {
+    cluster.start(machine);
+    CAPTURE(cut);
+    CAPTURE(cluster.failure());
+    REQUIRE(cluster.world().run_while_not(kReadyWithin, [&] { return machine.serves(); }));
+    // A snapshot is there before the disk has written down the one before it.
+    machine.set_slowness(1, kSlow / 5);
+    write_for(100ms + cluster.world().random(200ms));
+    machine.set_slowness(kSlow * 4, kSlow / 5);
+    write_for(100ms + cluster.world().random(900ms));
+    machine.cut_power();
+  }
+  CHECK(cluster.failure().empty());
 }
 
 TEST_CASE("rules: with one member down, one that is up may not be removed") {
