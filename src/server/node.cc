@@ -376,8 +376,7 @@ Index Node::committed_index() const { return driver_->committed(); }
 std::string Node::raft_status_json() const { return driver_->status_json(); }
 Index Node::applied_index() const { return driver_->applied(); }
 
-// --- the engine's commits
-// -------------------------------------------------------------------------------------------------------
+// --- the engine's commits ---------------------------------------------------------------------------------------------------
 
 void Node::set_consistent_index(Index index, Term term) {
   consistent_index_ = index;
@@ -456,8 +455,7 @@ void Node::begin_commit() {
       });
 }
 
-// --- a received snapshot
-// --------------------------------------------------------------------------------------------------------
+// --- a received snapshot ----------------------------------------------------------------------------------------------------
 
 struct Node::Installation {
   Index index;
@@ -591,8 +589,7 @@ Status Node::recover_state() {
   return {};
 }
 
-// --- the cluster
-// --------------------------------------------------------------------------------------------------------------
+// --- the cluster ------------------------------------------------------------------------------------------------------------
 
 void Node::propose_message(wire::Op op, const google::protobuf::Message& message, std::function<void(const Status&)> done) {
   propose(op, message.SerializeAsString(), std::make_unique<CallbackWaiter>(std::move(done)));
@@ -681,8 +678,7 @@ void Node::adopt_cluster_version(const std::string& version) {
   tell_if_ready();
 }
 
-// --- space
-// --------------------------------------------------------------------------------------------------------------------
+// --- space ------------------------------------------------------------------------------------------------------------------
 
 int64_t Node::quota_bytes() const {
   return config_.quota_backend_bytes == 0 ? kQuotaBytesDefault : config_.quota_backend_bytes;
@@ -707,8 +703,7 @@ void Node::propose_no_space_alarm() {
   propose_message(wire::Op::kAlarm, request, [this](const Status&) { no_space_proposed_ = false; });
 }
 
-// --- the end
-// --------------------------------------------------------------------------------------------------------------------
+// --- the end ----------------------------------------------------------------------------------------------------------------
 
 void Node::stop(std::function<void()> done) {
   VERIFY(!stopping_);

@@ -124,8 +124,7 @@ void Reconfiguration::propose(raft::ConfChange change, Done done, Gone gone) {
   node_.propose_conf_change(std::move(change), std::move(waiter));
 }
 
-// --- add, remove, update
-// ------------------------------------------------------------------------------------------------------
+// --- add, remove, update ----------------------------------------------------------------------------------------------------
 
 Status Reconfiguration::check_add(const Member& member) const {
   if (!node_.config().strict_reconfig_check) return {};
@@ -192,8 +191,7 @@ void Reconfiguration::update(NodeId id, const std::vector<std::string>& peer_url
   propose({0, raft::ConfChangeType::kUpdateNode, id, member_json(member)}, std::move(done), std::move(gone));
 }
 
-// --- promotion
-// ----------------------------------------------------------------------------------------------------------------
+// --- promotion --------------------------------------------------------------------------------------------------------------
 
 Status Reconfiguration::check_promote(NodeId id) const {
   const raft::NodeStatus status = node_.driver().status();
@@ -268,8 +266,7 @@ void Reconfiguration::ask_leader(std::shared_ptr<Promotion> promotion) {
       });
 }
 
-// --- who leads
-// ----------------------------------------------------------------------------------------------------------------
+// --- who leads --------------------------------------------------------------------------------------------------------------
 
 void Reconfiguration::move_leader(NodeId to, base::Duration timeout, Done done) {
   if (!node_.is_leader()) return done(errors::not_leader());
