@@ -262,7 +262,7 @@ void Node::propose(wire::Op op, std::string_view body, std::unique_ptr<Waiter> w
   if (stopping_) return refuse(errors::stopped());
   const bool priority = op == wire::Op::kLeaseRevoke && config_.feature_gates.enabled(Feature::kPriorityRequest);
   const uint64_t gap_max = priority ? 2 * kCommitApplyGapMax : kCommitApplyGapMax;
-  if (driver_->committed() - driver_->applied() > gap_max || waiters_.size() >= kProposalsMax) {
+  if (driver_->committed() - driver_->applied() > gap_max || waiters_.size() >= kProposalsMax || driver_->full()) {
     return refuse(errors::too_many_requests());
   }
   wire::RequestHeader header;

@@ -65,7 +65,7 @@ struct Environment {
 
 // etcd's flow limit: entries committed but not applied; twice that for revokes with feature PriorityRequest.
 inline constexpr uint64_t kCommitApplyGapMax = 5000;
-// Proposals that wait for their entry, by count and by bytes: over it, `too many requests`.
+// Proposals that wait for their entry; over it, `too many requests`. Their bytes are bounded by kUncommittedBytesMax.
 inline constexpr size_t kProposalsMax = 200'000;
 inline constexpr size_t kReadsMax = 500'000;
 // Proposals that wait for a leader; what comes on top is lost and times out.

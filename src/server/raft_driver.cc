@@ -218,7 +218,7 @@ void RaftDriver::wake() {
 }
 
 Status RaftDriver::propose(std::shared_ptr<const std::string> data) {
-  if (!reaches_leader()) return Status(base::Code::kUnavailable, std::string(raft::kProposalDropped));
+  if (!reaches_leader() || full()) return Status(base::Code::kUnavailable, std::string(raft::kProposalDropped));
   Status proposed = raft_->propose(std::move(data));
   if (proposed.ok()) wake();
   return proposed;
@@ -235,6 +235,11 @@ bool RaftDriver::reaches_leader() const {
   const NodeId leader = raft_->raft().leader();
   if (environment_.peers == nullptr) return leader != base::kNoNode;
   return leader == node_.id() || (leader != base::kNoNode && environment_.peers->reaches(leader));
+}
+
+bool RaftDriver::full() const {
+  const raft::Raft& raft = raft_->raft();
+  return raft.role() == raft::Role::kLeader && raft.uncommitted_bytes() >= kUncommittedBytesMax;
 }
 
 // A leader that hands over takes none, and nobody does while there is no leader.
@@ -257,7 +262,7 @@ void RaftDriver::keep_proposal(raft::Message message) {
 
 void RaftDriver::release_proposals() {
   const base::Instant now = environment_.loop.clock().now();
-  while (!kept_proposals_.empty() && (takes_proposals() || kept_proposals_.front().deadline <= now)) {
+  while (!kept_proposals_.empty() && ((takes_proposals() && !full()) || kept_proposals_.front().deadline <= now)) {
     KeptProposal kept = std::move(kept_proposals_.front());
     kept_proposals_.pop_front();
     kept_proposals_bytes_ -= kept.bytes;
@@ -622,7 +627,7 @@ void RaftDriver::on_messages(std::vector<wire::RaftMessage> messages) {
                       {{"from", base::hex(message->from.value())}});
       continue;
     }
-    if (message->type == raft::MessageType::kProp && !takes_proposals()) {
+    if (message->type == raft::MessageType::kProp && (!takes_proposals() || full())) {
       keep_proposal(std::move(*message));
       continue;
     }

@@ -40,6 +40,9 @@ inline constexpr uint64_t kSnapshotAfterBytes = kLogBytesKeptMax / 2;
 // Entries applied in one go before other work on the loop gets its turn.
 inline constexpr size_t kApplyEntriesPerTurn = 2048;
 
+// What a leader takes on that is not committed yet, because its disk or those of the others stand still (etcd: no bound).
+inline constexpr uint64_t kUncommittedBytesMax = 1u << 30;
+
 // Proposals that other members sent us while nobody could take them: between two leaders they are kept, not lost.
 inline constexpr size_t kForeignProposalsMax = 10'000;
 inline constexpr size_t kForeignProposalsBytesMax = 64u << 20;
@@ -95,6 +98,8 @@ class RaftDriver final : public peer::Events {
   base::NodeId leader() const { return leader_; }
   // There is a leader, and a connection to it.
   bool reaches_leader() const;
+  // A leader that has kUncommittedBytesMax: it takes no proposal until some of it is applied.
+  bool full() const;
   base::Term term() const;
   base::Index committed() const { return committed_; }
   base::Index applied() const { return applied_; }

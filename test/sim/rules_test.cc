@@ -173,6 +173,31 @@ TEST_CASE("rules: only so many proposals wait at a member, whoever is beyond hea
   CHECK(refused == 3);
 }
 
+TEST_CASE("rules: what a leader cannot commit has a bound, and who comes then hears it at once") {
+  constexpr int64_t kStuck = 100'000;  // times as long: no disk gets anything done
+  constexpr size_t kValueBytes = 1 << 20;
+  std::string error;
+  Three group;
+  Machine& leader = *group.cluster.leader();
+  for (const auto& machine : group.cluster.machines()) machine->set_slowness(kStuck, 1);
+  group.ask(leader, Op::kPut, put_of("x"), [](const sim::Answer&) {});
+  group.cluster.world().run_for(50ms);
+  wire::RequestHeader header;
+  header.id = 1;
+  const auto data = std::make_shared<const std::string>(
+      wire::encode_internal_request(header, Op::kPut, put_of(std::string(kValueBytes, 'x')).SerializeAsString()));
+  uint64_t taken = 0;
+  group.at(leader, [&](server::Node& node) {
+    while (taken < 2 * server::kUncommittedBytesMax && node.driver().propose(data).ok()) taken += data->size();
+  });
+  CHECK(taken >= server::kUncommittedBytesMax - kValueBytes);
+  CHECK(taken <= server::kUncommittedBytesMax + kValueBytes);
+  REQUIRE(group.cluster.leader() == &leader);
+  group.ask(leader, Op::kPut, put_of("x"), [&error](const sim::Answer& answer) { error = answer.error; });
+  group.cluster.world().run_for(50ms);
+  CHECK(error == server::errors::too_many_requests().to_string());
+}
+
 TEST_CASE("rules: what other members propose to one that knows no leader is kept for its time, up to so much") {
   Three group;
   Machine& asked = group.follower();
