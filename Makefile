@@ -323,7 +323,8 @@ $(FUZZERS:%=$(OUT)/test/fuzz_%): $(OUT)/test/fuzz_%: $(OUT)/obj/test/fuzz/%_fuzz
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CXX) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
-UNIT_PROGRAMS := $(UNIT_MODULES:%=$(OUT)/test/unit_%) $(SCRIPT_MODULES:%=$(OUT)/test/script_%) $(SIM) $(DAMAGE)
+# The longest first: two run at a time.
+UNIT_PROGRAMS := $(SIM) $(UNIT_MODULES:%=$(OUT)/test/unit_%) $(SCRIPT_MODULES:%=$(OUT)/test/script_%) $(DAMAGE)
 E2E_TESTS := $(sort $(wildcard test/e2e/*_test.py))
 # What the sanitizers are told; test/run adds where reports go and counts them.
 SAN_ENV = $(if $(SAN),SANITIZER=$(SAN) UBSAN_OPTIONS=print_stacktrace=1 \
